@@ -1,0 +1,187 @@
+"""Rows of embeddings as the numerical code wants them: checked, cut in blocks, spread over threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+BLOCK_BYTES = 24 * 2**20
+"""Bytes of working memory a block of rows takes per thread: large enough for the matrix
+product to run at full speed, small enough for the state to stay the larger part."""
+
+
+def is_torch(X: Any) -> bool:
+    """Whether `X` is a torch tensor, without importing torch."""
+    return type(X).__module__.partition(".")[0] == "torch" and hasattr(X, "detach")
+
+
+def namespace(X: Any) -> ModuleType:
+    """numpy, or torch for a torch tensor."""
+    if is_torch(X):
+        import torch
+
+        return torch
+    return np
+
+
+def is_block_source(X: Any) -> bool:
+    """Whether `X` hands its rows out in blocks, as `isotropy.io.Rows` does."""
+    return callable(getattr(X, "blocks", None)) and hasattr(X, "shape")
+
+
+def as_matrix(X: Any, *, name: str = "X") -> Any:
+    """Check that `X` is a real matrix of rows; torch stays torch, all else becomes numpy.
+
+    Nothing is copied that is an array already. A torch tensor on the CPU whose type numpy
+    knows becomes a numpy view: one code path then serves both.
+    """
+    if is_torch(X):
+        X = X.detach()
+        if X.is_complex():
+            raise ValueError(f"{name} is complex; embeddings are real numbers.")
+        if X.device.type == "cpu" and X.dtype.itemsize and str(X.dtype) != "torch.bfloat16":
+            X = X.numpy()
+    elif not isinstance(X, np.ndarray):
+        X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2-D (rows x dimensions), got {X.ndim}-D of shape {tuple(X.shape)}. "
+            "Reshape your data: X.reshape(1, -1) makes one row of a single vector."
+        )
+    if isinstance(X, np.ndarray):
+        if X.dtype == object:
+            X = X.astype(np.float64)
+        if X.dtype.kind not in "fiub":
+            raise ValueError(f"{name} must hold real numbers, got dtype {X.dtype}.")
+    return X
+
+
+def unit_roundoff(X: Any) -> float:
+    """Spacing of the numbers in which the rows were stored; 0 for integers, which are exact."""
+    if is_torch(X):
+        import torch
+
+        return torch.finfo(X.dtype).eps if X.is_floating_point() else 0.0
+    return float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else 0.0
+
+
+def working_block(X: Any, start: int, stop: int, dtype: Any) -> Any:
+    """Rows ``start:stop`` as an array of the working type; a view where they are that already."""
+    block = X[start:stop]
+    if is_torch(block):
+        block = block.to(dtype_in(namespace(block), dtype))
+        return block.numpy() if block.device.type == "cpu" else block
+    return block.astype(dtype, copy=False)
+
+
+def dtype_in(xp: ModuleType, dtype: Any) -> Any:
+    """The dtype of that name in the array library `xp`."""
+    return getattr(xp, np.dtype(dtype).name)
+
+
+def output_dtype(X: Any) -> Any:
+    """The type that comes back: the input's own where it is floating, else float64."""
+    if is_torch(X):
+        import torch
+
+        return X.dtype if X.is_floating_point() else torch.float64
+    return X.dtype.newbyteorder("=") if X.dtype.kind == "f" else np.dtype(np.float64)
+
+
+def raise_on_bad_row(block: Any, start: int, *, name: str = "X") -> None:
+    """Raise a ``ValueError`` that names the first row with a NaN or an infinity, if there is one."""
+    good = namespace(block).isfinite(block).all(1)
+    if bool(good.all()):
+        return
+    row = int((~good).nonzero()[0][0])
+    values = block[row]
+    kind = "NaN" if bool(namespace(block).isnan(values).any()) else "infinity (inf)"
+    raise ValueError(
+        f"{name} contains NaN or infinity (inf): row {start + row} is the first bad one and "
+        f"holds {kind}. Drop or repair such rows before."
+    )
+
+
+def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """`sample_weight` as float64 of length `n`: finite, not negative, not all zero."""
+    if sample_weight is None:
+        return None
+    if is_torch(sample_weight):
+        sample_weight = sample_weight.detach().cpu().numpy()
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight must have one entry a row, shape ({n},), got shape {weights.shape}."
+        )
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_weight must be finite and not negative; entry {row} is {weights[row]}."
+        )
+    return weights
+
+
+def block_rows(d: int, itemsize: int) -> int:
+    """How many rows of `d` numbers make a block."""
+    return int(np.clip(BLOCK_BYTES // max(1, d * itemsize), 256, 16384))
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limiter: Any = None
+
+
+def blas_threads() -> int:
+    """How many threads the BLAS library would use now: the number of threads we may use too."""
+    pools = [p["num_threads"] for p in _controller().info() if p["user_api"] == "blas"]
+    return max(pools, default=1)
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    # The setting is one for the whole process: with two fits at once, the last to leave restores.
+    global _limit_users, _limiter
+    with _limit_lock:
+        if _limit_users == 0:
+            _limiter = _controller().limit(limits=1, user_api="blas")
+            _limiter.__enter__()
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                _limiter.__exit__(None, None, None)
+                _limiter = None
+
+
+def spread(work: Callable[[int, int], None], n_blocks: int) -> None:
+    """Call ``work(worker, n_workers)``, once for each thread worth starting.
+
+    Every thread runs its products on one BLAS thread: this beats one product on all threads
+    (no barrier inside each product, and what surrounds the product runs in parallel as well).
+    """
+    n_workers = min(blas_threads(), n_blocks)
+    if n_workers <= 1:
+        work(0, 1)
+        return
+    with _single_threaded_blas(), ThreadPoolExecutor(n_workers) as pool:
+        for done in [pool.submit(work, worker, n_workers) for worker in range(n_workers)]:
+            done.result()

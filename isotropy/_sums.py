@@ -1,0 +1,255 @@
+"""One pass over the rows: sums around a fixed shift, in blocks, on threads, numpy or torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._rows import (
+    as_matrix,
+    block_rows,
+    is_torch,
+    namespace,
+    raise_on_bad_row,
+    spread,
+    working_block,
+)
+
+SMALL_JOB = 2**34
+"""Multiplications below which a pass takes well under a second in float64, so it gets it. Above,
+float32 rows are multiplied in float32, block by block, and the blocks are summed in float64."""
+
+_CHUNK_BYTES = 2**20  # rows handled at a time between two products: they stay in the cache
+_DEVICE_BLOCK = 16  # a block on an accelerator is this many times larger than on a processor
+
+
+class RawSums:
+    """Weighted sums over rows ``y = x - shift``, and over the unit rows ``x / |x|``.
+
+    Counts of a weight w are w for frequencies; `unit_square` is weighted by w for frequencies and
+    by w^2 for probabilities: what a row contributes to the sum over all pairs by meeting itself.
+    """
+
+    def __init__(self, d: int) -> None:
+        self.n_rows = self.n_zero_rows = 0
+        self.weight = self.weight2 = self.fourth = 0.0
+        self.norm = self.norm2 = self.unit_weight = self.unit_weight2 = 0.0
+        self.norm_min, self.norm_max = np.inf, 0.0
+        self.first, self.third = np.zeros(d), np.zeros(d)
+        self.unit_sum, self.unit_square = np.zeros(d), np.zeros(d)
+        self.scatter: Any = 0.0
+        self.unit_gram: Any = 0.0
+
+    def __iadd__(self, other: RawSums) -> RawSums:
+        for name, value in vars(other).items():
+            merge = {"norm_min": min, "norm_max": max}.get(name, lambda a, b: a + b)
+            setattr(self, name, merge(getattr(self, name), value))
+        return self
+
+    def finite(self) -> bool:
+        vectors = (self.fourth, self.first, self.third, self.unit_sum, self.norm2)
+        return all(np.isfinite(v).all() for v in vectors)
+
+
+class Pass:
+    """A pass over one array: the arithmetic is chosen once, then blocks are dealt to threads.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), numpy or torch
+    weights : array of shape (n,) or None
+    unit : {"none", "sums", "gram"}
+        Which sums over unit rows to take along.
+    normalize : bool
+        Sum unit rows in the place of the rows.
+    frequency : bool
+        Whether weights count repetitions.
+    seen : int
+        Rows of earlier passes into the same state: they count towards a large job.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        weights: np.ndarray | None,
+        *,
+        unit: str = "sums",
+        normalize: bool = False,
+        frequency: bool = True,
+        seen: int = 0,
+    ) -> None:
+        self.X, self.weights = as_matrix(X), weights
+        self.unit, self.normalize, self.frequency = unit, normalize, frequency
+        self.n, self.d = self.X.shape
+        self.on_device = is_torch(self.X) and self.X.device.type != "cpu"
+        self.xp: Any = namespace(self.X) if self.on_device else np
+        sample = self._sample()
+        self.dtype: Any = self._choose_dtype(sample, (seen + self.n) * self.d**2)
+        self.shift = self._choose_shift(sample)
+        itemsize = np.dtype(self.dtype).itemsize
+        self.rows_per_block = block_rows(self.d, itemsize)
+        self.rows_per_chunk = max(64, _CHUNK_BYTES // (self.d * itemsize))
+        if self.on_device:
+            self.rows_per_block *= _DEVICE_BLOCK
+            self.rows_per_chunk = self.rows_per_block
+
+    def _sample(self) -> np.ndarray:
+        """At most 1,024 rows, evenly spread, in float64: they set the shift and the scale."""
+        rows = self.X[:: max(1, self.n // 1024)]
+        sample = rows.double().cpu().numpy() if is_torch(rows) else rows.astype(np.float64)
+        sample = sample[np.isfinite(sample).all(1)]  # bad rows raise later, with their number
+        if self.normalize:
+            norms = np.linalg.norm(sample, axis=1, keepdims=True)
+            sample = sample / np.where(norms > 0, norms, 1)
+        return sample
+
+    def _choose_dtype(self, sample: np.ndarray, multiplications: int) -> Any:
+        stored = str(self.X.dtype).removeprefix("torch.")
+        if stored not in ("float32", "float16", "bfloat16") or multiplications <= SMALL_JOB:
+            return np.float64
+        size = np.abs(sample).max(initial=0.0)
+        return np.float32 if 1e-12 < size < 1e12 else np.float64  # else squares leave float32
+
+    def _choose_shift(self, sample: np.ndarray) -> np.ndarray:
+        """A point near the mean; zero, which saves a copy, where the mean is within the spread."""
+        if not len(sample):
+            return np.zeros(self.d)
+        mean = sample.mean(0)
+        if mean @ mean <= ((sample - mean) ** 2).sum(1).mean() / 4:
+            return np.zeros(self.d)
+        return mean.astype(self.dtype).astype(np.float64)
+
+    def run(self) -> RawSums:
+        """The sums over all rows; a ``ValueError`` names the first row that is not finite."""
+        n_blocks = -(-self.n // self.rows_per_block)
+        parts: dict[int, RawSums] = {}
+
+        def work(worker: int, n_workers: int) -> None:
+            parts[worker] = self._work(range(worker, n_blocks, n_workers))
+
+        if self.on_device:
+            work(0, 1)
+        else:
+            spread(work, n_blocks)
+        total = parts[0]
+        for worker in range(1, len(parts)):
+            total += parts[worker]
+        return total
+
+    def _work(self, indices: range) -> RawSums:
+        total = RawSums(self.d)
+        buffers: dict[str, Any] = {}
+        for index in indices:
+            start = index * self.rows_per_block
+            stop = min(start + self.rows_per_block, self.n)
+            block = working_block(self.X, start, stop, self.dtype)
+            weights = None if self.weights is None else self.weights[start:stop]
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                part = self._block(block, weights, buffers)
+                if part is None:
+                    raise_on_bad_row(block, start)
+                    # Good rows, but a square overflowed or vanished: once more in float64.
+                    part = self._block(working_block(block, 0, stop, np.float64), weights, {})
+            if part is None:
+                raise ValueError("X holds numbers whose squares overflow float64; rescale X.")
+            total += part
+        return total
+
+    def _block(
+        self, block: Any, weights: np.ndarray | None, buffers: dict[str, Any]
+    ) -> RawSums | None:
+        """The sums over one block; None where a square does not fit the type of the block."""
+        xp, m, part = self.xp, len(block), RawSums(self.d)
+        w = np.ones(m) if weights is None else weights
+        moved = bool(self.shift.any())
+        copied = moved or self.normalize or weights is not None
+        centred = _buffer(xp, buffers, "centred", block) if copied else block
+        hats = _buffer(xp, buffers, "hats", block) if self.unit == "gram" else None
+        shift = _like(block, self.shift)
+        for start in range(0, m, self.rows_per_chunk):
+            rows = slice(start, start + self.rows_per_chunk)
+            x, y, wx = block[rows], centred[rows], w[rows]
+            if self.unit != "none" or self.normalize:
+                norms = np.sqrt(_to_numpy(_row_squares(xp, x)))
+                if _vanished(x, norms):
+                    return None
+                inverse = 1 / np.where(norms > 0, norms, np.inf)
+                if self.unit != "none":
+                    self._unit_sums(part, x, norms, inverse, wx)
+                if hats is not None:
+                    scale = inverse if weights is None else inverse * np.sqrt(wx)
+                    xp.multiply(x, _like(x, scale)[:, None], out=hats[rows])
+                if self.normalize:
+                    x = xp.multiply(x, _like(x, inverse)[:, None], out=y)
+            if moved:
+                xp.subtract(x, shift, out=y)
+            elif copied and not self.normalize:
+                y[...] = x
+            squares = _to_numpy(_row_squares(xp, y))
+            part.first += _to_numpy(_like(y, wx) @ y)
+            part.third += _to_numpy(_like(y, wx * squares) @ y)
+            part.fourth += float(wx @ squares**2)
+            if weights is not None:
+                y *= _like(y, np.sqrt(wx))[:, None]
+        if not part.finite():
+            return None
+        part.n_rows = int(np.count_nonzero(w))
+        part.weight, part.weight2 = float(w.sum()), float(w @ w)
+        part.scatter = _to_numpy(centred.T @ centred)
+        if hats is not None:
+            part.unit_gram = _to_numpy(hats.T @ hats)
+        return part
+
+    def _unit_sums(
+        self, part: RawSums, x: Any, norms: np.ndarray, inverse: np.ndarray, w: np.ndarray
+    ) -> None:
+        live = w[norms > 0]
+        part.n_zero_rows += int(np.count_nonzero(w[norms == 0]))
+        part.norm += float(w @ norms)
+        part.norm2 += float(w @ norms**2)
+        part.unit_weight += float(live.sum())
+        part.unit_weight2 += float(live @ live)
+        if (counted := norms[w > 0]).size:
+            part.norm_min = min(part.norm_min, float(counted.min()))
+            part.norm_max = max(part.norm_max, float(counted.max()))
+        part.unit_sum += _to_numpy(_like(x, w * inverse) @ x)
+        meets_itself = w if self.frequency else w * w
+        part.unit_square += _to_numpy(_like(x, meets_itself * inverse**2) @ (x * x))
+
+
+def _like(block: Any, values: np.ndarray) -> Any:
+    """`values` in the library, type and place of `block`."""
+    if not is_torch(block):
+        return values.astype(block.dtype, copy=False)
+    xp = namespace(block)
+    return xp.as_tensor(values, dtype=block.dtype, device=block.device)
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    """`values` in float64 on the processor."""
+    if is_torch(values):
+        values = values.double().cpu().numpy()
+    return values.astype(np.float64, copy=False)
+
+
+def _buffer(xp: Any, buffers: dict[str, Any], name: str, block: Any) -> Any:
+    if name not in buffers:  # the first block is the largest
+        buffers[name] = xp.empty_like(block, **({"order": "C"} if xp is np else {}))
+    return buffers[name][: len(block)]
+
+
+def _row_squares(xp: Any, x: Any) -> Any:
+    return xp.einsum("ij,ij->i", x, x)
+
+
+def _vanished(x: Any, norms: np.ndarray) -> bool:
+    """Whether a norm is lost to overflow or underflow (a zero row is not)."""
+    if not np.isfinite(norms).all():
+        return True
+    if str(x.dtype).removeprefix("torch.") == "float64":
+        return False
+    tiny = np.flatnonzero(norms < 1e-15)
+    return bool(tiny.size) and bool((x[tiny] != 0).any())
+
+
