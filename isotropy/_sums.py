@@ -59,6 +59,8 @@ class Pass:
     ----------
     X : array of shape (n, d), numpy or torch
     weights : array of shape (n,) or None
+    order : {1, 4}
+        1 leaves all but the sums of the rows out.
     unit : {"none", "sums", "gram"}
         Which sums over unit rows to take along.
     normalize : bool
@@ -74,18 +76,21 @@ class Pass:
         X: Any,
         weights: np.ndarray | None,
         *,
+        order: int = 4,
         unit: str = "sums",
         normalize: bool = False,
         frequency: bool = True,
         seen: int = 0,
     ) -> None:
         self.X, self.weights = as_matrix(X), weights
-        self.unit, self.normalize, self.frequency = unit, normalize, frequency
+        self.order, self.unit = order, unit
+        self.normalize, self.frequency = normalize, frequency
         self.n, self.d = self.X.shape
         self.on_device = is_torch(self.X) and self.X.device.type != "cpu"
         self.xp: Any = namespace(self.X) if self.on_device else np
         sample = self._sample()
-        self.dtype: Any = self._choose_dtype(sample, (seen + self.n) * self.d**2)
+        products = self.d if order > 1 or unit == "gram" else 1
+        self.dtype: Any = self._choose_dtype(sample, (seen + self.n) * self.d * products)
         self.shift = self._choose_shift(sample)
         itemsize = np.dtype(self.dtype).itemsize
         self.rows_per_block = block_rows(self.d, itemsize)
@@ -186,8 +191,10 @@ class Pass:
                 xp.subtract(x, shift, out=y)
             elif copied and not self.normalize:
                 y[...] = x
-            squares = _to_numpy(_row_squares(xp, y))
             part.first += _to_numpy(_like(y, wx) @ y)
+            if self.order == 1:
+                continue
+            squares = _to_numpy(_row_squares(xp, y))
             part.third += _to_numpy(_like(y, wx * squares) @ y)
             part.fourth += float(wx @ squares**2)
             if weights is not None:
@@ -196,7 +203,8 @@ class Pass:
             return None
         part.n_rows = int(np.count_nonzero(w))
         part.weight, part.weight2 = float(w.sum()), float(w @ w)
-        part.scatter = _to_numpy(centred.T @ centred)
+        if self.order > 1:
+            part.scatter = _to_numpy(centred.T @ centred)
         if hats is not None:
             part.unit_gram = _to_numpy(hats.T @ hats)
         return part

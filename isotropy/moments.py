@@ -44,6 +44,8 @@ class Moments:
         What to gather about the rows scaled to length one: their sums, which the mean cosine
         needs; also their Gram matrix, which the spread of the cosines needs and which doubles the
         cost; or nothing, which saves some 5 %.
+    order : {4, 1}, default=4
+        1 gathers means only, in O(n d): no covariance, nothing of a higher order.
     weight_type : {"frequency", "probability"}, default="frequency"
         What `sample_weight` means. A frequency w is a row that occurs w times, so n is the sum of
         the weights. A probability is a relative weight; n is then Kish's effective size
@@ -61,7 +63,7 @@ class Moments:
     total_weight, total_weight2 : float
         Sums of the weights and of their squares.
     mean : ndarray of shape (d,)
-    scatter : ndarray of shape (d, d)
+    scatter : ndarray of shape (d, d) or None
         Sum of w (x - mean)(x - mean)'.
     third : ndarray of shape (d,) or None
         Sum of w |x - mean|^2 (x - mean).
@@ -101,6 +103,7 @@ class Moments:
         self,
         *,
         unit: Literal["sums", "gram", "none"] = "sums",
+        order: Literal[4, 1] = 4,
         weight_type: Literal["frequency", "probability"] = "frequency",
         normalize: bool = False,
     ) -> None:
@@ -110,7 +113,10 @@ class Moments:
             raise ValueError(
                 f"weight_type must be 'frequency' or 'probability', got {weight_type!r}."
             )
-        self.unit, self.weight_type, self.normalize = unit, weight_type, bool(normalize)
+        if order not in (1, 4):
+            raise ValueError(f"order must be 4 or 1, got {order!r}.")
+        self.unit, self.order = unit, order
+        self.weight_type, self.normalize = weight_type, bool(normalize)
         self.n_features = 0
         self.n_rows = self.n_zero_rows = 0
         self.total_weight = self.total_weight2 = 0.0
@@ -121,9 +127,10 @@ class Moments:
 
     def _allocate(self, d: int) -> None:
         self.n_features = d
-        self.mean, self.scatter = np.zeros(d), np.zeros((d, d))
-        self.third: np.ndarray | None = np.zeros(d)
-        self.fourth: float | None = 0.0
+        self.mean = np.zeros(d)
+        self.scatter: np.ndarray | None = np.zeros((d, d)) if self.order > 1 else None
+        self.third: np.ndarray | None = np.zeros(d) if self.order > 1 else None
+        self.fourth: float | None = 0.0 if self.order > 1 else None
         with_unit, with_gram = self.unit != "none", self.unit == "gram"
         self.unit_sum = np.zeros(d) if with_unit else None
         self.unit_square_sum = np.zeros(d) if with_unit else None
@@ -166,6 +173,7 @@ class Moments:
         run = Pass(
             X,
             weights,
+            order=self.order,
             unit=self.unit,
             normalize=self.normalize,
             frequency=self.weight_type == "frequency",
@@ -195,7 +203,7 @@ class Moments:
 
     def _centred(self, sums: RawSums, run: Pass, eps: float) -> Moments:
         """Sums about a shift as moments about the mean."""
-        new = Moments(unit=self.unit, weight_type=self.weight_type, normalize=self.normalize)
+        new = Moments(**self._options())
         new._allocate(run.d)
         new.n_rows, new.n_zero_rows = sums.n_rows, sums.n_zero_rows
         new.total_weight, new.total_weight2 = sums.weight, sums.weight2
@@ -205,18 +213,22 @@ class Moments:
         new.input_eps = eps
         new.product_eps = float(np.finfo(run.dtype).eps)
         w, e, scatter = sums.weight, sums.first / sums.weight, sums.scatter
-        trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
         new.mean = run.shift + e
-        new.scatter = scatter - np.outer(w * e, e)
-        new.third = sums.third - trace * e - 2 * se + 2 * w * ee * e
-        new.fourth = float(
-            sums.fourth + 4 * e @ se - 4 * sums.third @ e + 2 * ee * trace - 3 * w * ee**2
-        )
+        if self.order > 1:
+            trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
+            new.scatter = scatter - np.outer(w * e, e)
+            new.third = sums.third - trace * e - 2 * se + 2 * w * ee * e
+            new.fourth = float(
+                sums.fourth + 4 * e @ se - 4 * sums.third @ e + 2 * ee * trace - 3 * w * ee**2
+            )
         if self.unit != "none":
             new.unit_sum, new.unit_square_sum = sums.unit_sum, sums.unit_square
         if self.unit == "gram":
             new.unit_gram = sums.unit_gram
         return new
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("unit", "order", "weight_type", "normalize")}
 
     # -- merging -----------------------------------------------------------------------------
 
@@ -234,8 +246,8 @@ class Moments:
     __iadd__ = __add__
 
     def _absorb(self, other: Moments) -> None:
-        for option in ("unit", "weight_type", "normalize"):
-            mine, theirs = getattr(self, option), getattr(other, option)
+        for option, mine in self._options().items():
+            theirs = getattr(other, option)
             if mine != theirs:
                 raise ValueError(f"Moments of {option}={mine!r} and {theirs!r} do not add up.")
         if not other.n_features:
@@ -249,7 +261,7 @@ class Moments:
             self._move(delta * (other.total_weight / total))
             moved = other.copy()
             moved._move(-delta * (self.total_weight / total))
-            self.scatter = self.scatter + moved.scatter
+            self.scatter = _sum_or_none(self.scatter, moved.scatter)
             self.third = _sum_or_none(self.third, moved.third)
             self.fourth = _sum_or_none(self.fourth, moved.fourth)
         self.unit_sum = _sum_or_none(self.unit_sum, other.unit_sum)
@@ -264,6 +276,9 @@ class Moments:
 
     def _move(self, e: np.ndarray) -> None:
         """Refer the centred sums to mean + e: expand |y - e|^k with y = x - mean, sum w y = 0."""
+        self.mean = self.mean + e
+        if self.scatter is None:
+            return
         w, scatter = self.total_weight, self.scatter
         trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
         if self.fourth is not None and self.third is not None:
@@ -272,7 +287,6 @@ class Moments:
             )
             self.third = self.third - trace * e - 2 * se - w * ee * e
         self.scatter = scatter + np.outer(w * e, e)
-        self.mean = self.mean + e
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -290,7 +304,7 @@ class Moments:
         W - ddof sum w^2 / W. ``ddof=1`` (as numpy.cov and scikit-learn's PCA) is unbiased,
         ``ddof=0`` the plain mean of the products.
         """
-        n = self.n_effective
+        scatter, n = self._second_order(), self.n_effective
         if n <= ddof:
             hint = ""
             if self.weight_type == "frequency" and self.n_rows > ddof:
@@ -299,17 +313,19 @@ class Moments:
                 f"A covariance with ddof={ddof} needs more than {ddof} samples, got n_samples = "
                 f"{n:.6g}.{hint}"
             )
-        return self.scatter / (self.total_weight * (1 - ddof / n))
+        return scatter / (self.total_weight * (1 - ddof / n))
 
     def second_moment(self, about: float = 0.0) -> np.ndarray:
         """Mean of (x - b)(x - b)' about ``b = about * mean``, shape (d, d); 0 is uncentred."""
-        self._need_rows()
         rest = (1 - about) * self.mean
-        return self.scatter / self.total_weight + np.outer(rest, rest)
+        return self._second_order() / self.total_weight + np.outer(rest, rest)
 
-    def _need_rows(self) -> None:
+    def _second_order(self) -> np.ndarray:
+        if self.scatter is None:
+            raise ValueError("Moments of order=1 have no covariance; gather them with order=4.")
         if not self.total_weight > 0:
             raise ValueError("These moments hold no rows yet (0 samples).")
+        return self.scatter
 
     def spectrum(self, ddof: float = 1) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues (falling, never below 0) and eigenvectors (columns) of the covariance.
@@ -334,9 +350,8 @@ class Moments:
         (8 eps of the mean eigenvalue where they were float32), and the stored numbers themselves
         (16 eps^2 of their mean square).
         """
-        self._need_rows()
         d, w = self.n_features, self.total_weight
-        spread = float(np.trace(self.scatter)) / w / d
+        spread = float(np.trace(self._second_order())) / w / d
         stored = spread + float(self.mean @ self.mean) / d
         wide = float(np.finfo(np.float64).eps)
         products = 8 * self.product_eps * spread if self.product_eps > wide else 0.0
@@ -361,7 +376,7 @@ class Moments:
         for name in _SCALARS:
             if not name.startswith(("norm", "unit", "n_zero")):
                 setattr(new, name, getattr(self, name))
-        new.mean, new.scatter = mean, matrix.T @ self.scatter @ matrix
+        new.mean, new.scatter = mean, matrix.T @ self._second_order() @ matrix
         new.third = new.fourth = None
         return new
 
@@ -375,8 +390,7 @@ class Moments:
         """Write a safetensors file with JSON metadata; it appears whole or not at all."""
         info = {name: getattr(self, name) for name in (*_SCALARS, "n_features", "fourth")}
         info["norm_min"] = None if np.isinf(self.norm_min) else self.norm_min
-        for option in ("unit", "weight_type", "normalize"):
-            info[option] = getattr(self, option)
+        info.update(self._options())
         save_state(path, "Moments", info, self._arrays())
 
     @classmethod
@@ -386,9 +400,7 @@ class Moments:
         if info["class"] != "Moments":
             raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
         try:
-            new = cls(
-                unit=info["unit"], weight_type=info["weight_type"], normalize=info["normalize"]
-            )
+            new = cls(**{name: info[name] for name in cls()._options()})
             new._allocate(int(info["n_features"]))
             for name in _SCALARS:
                 value = info[name]
@@ -404,8 +416,9 @@ class Moments:
 
     def __repr__(self) -> str:
         return (
-            f"Moments(n_rows={self.n_rows}, n_features={self.n_features}, unit={self.unit!r}, "
-            f"weight_type={self.weight_type!r}, normalize={self.normalize})"
+            f"Moments(n_rows={self.n_rows}, n_features={self.n_features}, "
+            + ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+            + ")"
         )
 
 
