@@ -233,8 +233,8 @@ class Moments:
     # -- merging -----------------------------------------------------------------------------
 
     def copy(self) -> Moments:
-        """An independent copy."""
-        return copy.deepcopy(self)
+        """An independent copy. It shares the arrays, which are replaced and never written to."""
+        return copy.copy(self)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -386,19 +386,15 @@ class Moments:
         names = ("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram")
         return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file with JSON metadata; it appears whole or not at all."""
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The state as JSON-able numbers and as arrays."""
         info = {name: getattr(self, name) for name in (*_SCALARS, "n_features", "fourth")}
         info["norm_min"] = None if np.isinf(self.norm_min) else self.norm_min
-        info.update(self._options())
-        save_state(path, "Moments", info, self._arrays())
+        return {**info, **self._options()}, self._arrays()
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Moments:
-        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
-        info, arrays = load_state(path)
-        if info["class"] != "Moments":
-            raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
+    def from_state(cls, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> Moments:
+        """The moments of that `state`; a ``ValueError`` names `path` where it is damaged."""
         try:
             new = cls(**{name: info[name] for name in cls()._options()})
             new._allocate(int(info["n_features"]))
@@ -408,11 +404,23 @@ class Moments:
             new.fourth = info["fourth"]
             if new.fourth is None:
                 new.third = None
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
         check_arrays(path, arrays, {name: a.shape for name, a in new._arrays().items()})
         vars(new).update(arrays)
         return new
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file with JSON metadata; it appears whole or not at all."""
+        save_state(path, "Moments", *self.state())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Moments:
+        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        info, arrays = load_state(path)
+        if info["class"] != "Moments":
+            raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
+        return cls.from_state(path, info, arrays)
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,352 @@
+"""The one map behind every affine corrector: ``y = (x - mean) A + offset``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ._rows import (
+    as_matrix,
+    is_torch,
+    output_dtype,
+    raise_on_bad_row,
+    spread,
+    working_block,
+)
+from ._store import check_arrays, load_state, save_state
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["AffineMap"]
+
+Normalize = Literal["none", "before", "after", "both"]
+NORMALIZE = ("none", "before", "after", "both")
+_ROWS_IN_CACHE = 1024
+
+
+class AffineMap:
+    """An affine map of rows, ``y = (x - mean) A + offset``, with its inverse.
+
+    Parameters
+    ----------
+    mean : array of shape (d,)
+        Subtracted first, in the precision of the rows: the difference is then exact where the rows
+        lie near the mean, however far that is from the origin.
+    matrix : array of shape (d, k), optional
+        A. Without it A is the identity.
+    offset : array of shape (k,), optional
+        Added last; zero by default.
+    inverse : array of shape (k, d), optional
+        The (pseudo-)inverse of A, where it is known in a closed form.
+    removed : pair of arrays of shapes (d, r) and (r, d), optional
+        In the place of `matrix`: A = I - L R, applied in O(n d r).
+
+    Attributes
+    ----------
+    n_features_in, n_features_out : int
+    mean, offset : ndarray
+    matrix : ndarray of shape (d, k)
+        A, dense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import AffineMap
+    >>> shift = AffineMap(mean=np.array([1.0, 2.0]))
+    >>> double = AffineMap(mean=np.zeros(2), matrix=2 * np.eye(2))
+    >>> shift.then(double).apply(np.array([[2.0, 2.0]])).tolist()
+    [[2.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        mean: Any,
+        matrix: Any = None,
+        offset: Any = None,
+        *,
+        inverse: Any = None,
+        removed: tuple[Any, Any] | None = None,
+    ) -> None:
+        self.mean = _finite("mean", mean, 1)
+        d = self.mean.size
+        if matrix is not None and removed is not None:
+            raise ValueError("Give matrix or removed, not both: each is the linear part.")
+        self._dense = None if matrix is None else _finite("matrix", matrix, 2)
+        self.removed = None
+        if removed is not None:
+            left, right = (_finite("removed", part, 2) for part in removed)
+            if left.shape != right.shape[::-1] or left.shape[0] != d:
+                raise ValueError(
+                    f"removed must have shapes ({d}, r) and (r, {d}), got {left.shape} and "
+                    f"{right.shape}."
+                )
+            self.removed = (left, right)
+        if self._dense is not None and self._dense.shape[0] != d:
+            raise ValueError(f"matrix must have {d} rows as mean has, got {self._dense.shape}.")
+        k = d if self._dense is None else self._dense.shape[1]
+        self.offset = np.zeros(k) if offset is None else _finite("offset", offset, 1)
+        if self.offset.shape != (k,):
+            raise ValueError(f"offset must have shape ({k},), got {self.offset.shape}.")
+        self._inverse = None if inverse is None else _finite("inverse", inverse, 2)
+        if self._inverse is not None and self._inverse.shape != (k, d):
+            raise ValueError(f"inverse must have shape ({k}, {d}), got {self._inverse.shape}.")
+
+    @property
+    def n_features_in(self) -> int:
+        """Dimensions d of the rows that go in."""
+        return self.mean.size
+
+    @property
+    def n_features_out(self) -> int:
+        """Dimensions k of the rows that come out."""
+        return self.offset.size
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The linear part A, dense, of shape (d, k)."""
+        if self._dense is not None:
+            return self._dense
+        eye = np.eye(self.n_features_in)
+        return eye if self.removed is None else eye - self.removed[0] @ self.removed[1]
+
+    @property
+    def bias(self) -> np.ndarray:
+        """The constant c of ``y = x A + c``, shape (k,): what a Dense layer wants."""
+        return self.offset - self.mean @ self.matrix
+
+    # -- applying ----------------------------------------------------------------------------
+
+    def apply(self, X: Any, *, normalize: Normalize = "none", out: Any = None) -> Any:
+        """Map rows; `normalize` scales them to length one before, after, or both.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), numpy or torch
+            Torch comes back as torch, on its device, and gradients flow. float16 and bfloat16 are
+            computed in float32.
+        normalize : {"none", "before", "after", "both"}, default="none"
+            A zero row stays zero.
+        out : ndarray of shape (n, k), optional
+            Where to write, for numpy input.
+
+        Returns
+        -------
+        array of shape (n, k)
+            Of the type of `X`; float64 for integers.
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity (numpy input), or X does not have d columns.
+        """
+        check_normalize(normalize)
+        if is_torch(X):
+            return self._apply_torch(X, normalize)
+        X = as_matrix(X)
+        self._check_columns(X.shape[1], self.n_features_in)
+        return self._apply_numpy(X, normalize, out)
+
+    def _check_columns(self, got: int, wanted: int) -> None:
+        if got != wanted:
+            raise ValueError(f"X has {got} columns, but this map takes {wanted}.")
+
+    def _apply_numpy(self, X: np.ndarray, normalize: Normalize, out: Any) -> np.ndarray:
+        n, dtype = len(X), output_dtype(X)
+        if out is None:
+            out = np.empty((n, self.n_features_out), dtype)
+        elif out.shape != (n, self.n_features_out):
+            raise ValueError(f"out has shape {out.shape}, wanted {(n, self.n_features_out)}.")
+        rows = _NumpyRows(self, np.promote_types(dtype, np.float32), normalize)
+        n_blocks = -(-n // _ROWS_IN_CACHE)
+
+        def work(worker: int, n_workers: int) -> None:
+            for index in range(worker, n_blocks, n_workers):
+                start = index * _ROWS_IN_CACHE
+                stop = min(start + _ROWS_IN_CACHE, n)
+                block = working_block(X, start, stop, rows.dtype)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    finite = rows.write(block, out[start:stop])
+                if not finite:
+                    raise_on_bad_row(block, start)
+
+        spread(work, n_blocks)
+        return out
+
+    def _apply_torch(self, X: torch.Tensor, normalize: Normalize) -> torch.Tensor:
+        import torch
+
+        if X.ndim != 2:
+            raise ValueError(f"X must be 2-D (rows x dimensions), got shape {tuple(X.shape)}.")
+        self._check_columns(X.shape[1], self.n_features_in)
+        dtype = output_dtype(X)
+        y = X.to(torch.promote_types(dtype, torch.float32))
+
+        def like(values: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(values, dtype=y.dtype, device=y.device)
+
+        if normalize in ("before", "both"):
+            y = _unit_torch(y)
+        shift = like(self.mean)
+        rest = self._rest(shift.double().cpu().numpy())
+        y = y - shift
+        if self._dense is not None:
+            y = y @ like(self._dense)
+        elif self.removed is not None:
+            y = y - (y @ like(self.removed[0])) @ like(self.removed[1])
+        y = y + like(rest)
+        if normalize in ("after", "both"):
+            y = _unit_torch(y)
+        return y.to(dtype)
+
+    def _rest(self, shift: np.ndarray) -> np.ndarray:
+        """What remains to be added once a rounded mean was subtracted."""
+        left = shift - self.mean
+        if self._dense is not None:
+            left = left @ self._dense
+        elif self.removed is not None:
+            left = left - (left @ self.removed[0]) @ self.removed[1]
+        return self.offset + left
+
+    def inverse(self) -> AffineMap:
+        """The map back: exact where A is invertible, else the closest row that maps to the same.
+
+        What a corrector removed is gone: the way back gives it the value it has at the mean.
+        """
+        if self._dense is None and self.removed is None:
+            return AffineMap(self.offset, offset=self.mean)
+        inverse = np.linalg.pinv(self.matrix) if self._inverse is None else self._inverse
+        return AffineMap(self.offset, inverse, self.mean, inverse=self.matrix)
+
+    def then(self, other: AffineMap) -> AffineMap:
+        """The one map that does this map, and `other` after it."""
+        self._check_columns(self.n_features_out, other.n_features_in)
+        offset = (self.offset - other.mean) @ other.matrix + other.offset
+        return AffineMap(self.mean, self.matrix @ other.matrix, offset)
+
+    # -- files and torch ---------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that make the map, by name."""
+        arrays = {"mean": self.mean, "offset": self.offset}
+        if self._dense is not None:
+            arrays["matrix"] = self._dense
+        if self._inverse is not None:
+            arrays["inverse"] = self._inverse
+        if self.removed is not None:
+            arrays["removed_left"], arrays["removed_right"] = self.removed
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, path: Any, arrays: dict[str, np.ndarray]) -> AffineMap:
+        """The map that `arrays` made; a ``ValueError`` names `path` where they do not fit."""
+        check_arrays(path, arrays, {name: a.shape for name, a in arrays.items()})
+        arrays = dict(arrays)
+        parts = [arrays.pop(name, None) for name in ("removed_left", "removed_right")]
+        removed = None if parts[0] is None or parts[1] is None else (parts[0], parts[1])
+        try:
+            return cls(**arrays, removed=removed)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not the arrays of an affine map ({error}).") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; it appears whole or not at all."""
+        save_state(path, "AffineMap", {}, self.arrays())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> AffineMap:
+        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        info, arrays = load_state(path)
+        if info["class"] != "AffineMap":
+            raise ValueError(f"{path}: holds a {info['class']}, not an AffineMap.")
+        return cls.from_arrays(path, arrays)
+
+    def to_torch(self, *, normalize: Normalize = "none", device: Any = None) -> torch.nn.Module:
+        """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input."""
+        from ._torch import AffineModule
+
+        return AffineModule(self, check_normalize(normalize)).to(device)
+
+    def __repr__(self) -> str:
+        return f"AffineMap({self.n_features_in} -> {self.n_features_out})"
+
+
+class _NumpyRows:
+    """The map in the type of the rows, for blocks that stay in the cache."""
+
+    def __init__(self, affine: AffineMap, dtype: Any, normalize: Normalize) -> None:
+        self.dtype: Any = dtype
+        self.before = normalize in ("before", "both")
+        self.after = normalize in ("after", "both")
+        self.shift = affine.mean.astype(dtype)
+        rest = affine._rest(self.shift.astype(np.float64))
+        # What is left of a mean rounded to this type matters only next to the rounding of a row.
+        self.rest = rest.astype(dtype) if rest.any() else None
+        self.dense = None if affine._dense is None else affine._dense.astype(dtype)
+        self.removed = None
+        if affine.removed is not None:
+            self.removed = tuple(part.astype(dtype) for part in affine.removed)
+        self.moves = bool(self.shift.any())
+
+    def write(self, x: np.ndarray, out: np.ndarray) -> bool:
+        """Write the mapped rows to `out`; False where something is not finite."""
+        if self.before:
+            x = x * _inverse_norms(x)
+        if self.moves:
+            x = x - self.shift
+        y = out if out.dtype == self.dtype else np.empty(out.shape, self.dtype)
+        if self.dense is not None:
+            np.matmul(x, self.dense, out=y)
+        elif self.removed is not None:
+            np.subtract(x, (x @ self.removed[0]) @ self.removed[1], out=y)
+        else:
+            y[...] = x
+        if self.rest is not None:
+            y += self.rest
+        if self.after:
+            scale = _inverse_norms(y)
+            finite = bool(np.isfinite(scale).all())
+            y *= scale
+        else:
+            finite = bool(np.isfinite(np.add.reduce(y, axis=None)))
+        if y is not out:
+            out[...] = y
+        return finite and (y.size > 0 or bool(np.isfinite(x).all()))
+
+
+def _inverse_norms(x: np.ndarray) -> np.ndarray:
+    """1 / |x| as a column, 0 for a zero row, NaN for a row that is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", x, x))
+        odd = np.flatnonzero(~((norms > 1e-15) & (norms < 1e18)))
+        if odd.size:  # a square may have overflowed or vanished
+            norms[odd] = np.linalg.norm(x[odd].astype(np.float64), axis=1)
+        norms[~np.isfinite(norms)] = np.nan
+        norms[norms == 0] = np.inf
+    return (1 / norms)[:, None]
+
+
+def _unit_torch(x: torch.Tensor) -> torch.Tensor:
+    # The gradient of a norm at zero is not defined: a zero row gets a constant in its place.
+    norms = x.detach().norm(dim=1, keepdim=True)
+    return x / (x + (norms == 0)).norm(dim=1, keepdim=True)
+
+
+def check_normalize(normalize: Any) -> Normalize:
+    """Refuse anything but the four settings."""
+    if normalize not in NORMALIZE:
+        raise ValueError(f"normalize must be one of {NORMALIZE}, got {normalize!r}.")
+    return normalize
+
+
+def _finite(name: str, values: Any, ndim: int) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must be {ndim}-D, got shape {array.shape}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity.")
+    return array
+
+

@@ -1,0 +1,291 @@
+"""What every affine corrector inherits: a corrector is one method, ``_solve(moments)``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from .._rows import as_matrix, is_block_source, is_torch
+from .._store import load_state, save_state
+from ..affine import AffineMap, Normalize, check_normalize
+from ..moments import Moments
+
+__all__ = ["AffineCorrector", "load"]
+
+
+class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the correctors whose map is affine and follows from `Moments` alone.
+
+    A subclass stores its parameters, `normalize` among them, and gives ``_solve(moments)``, which
+    returns an `AffineMap`; what else it wants to tell goes into attributes of `self` that end in an
+    underscore, set just before it returns.
+
+    Attributes
+    ----------
+    affine_map_ : AffineMap
+    moments_ : Moments or None
+        Of the rows seen; None after loading a file saved without them.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, where the rows came with names
+    """
+
+    normalize: Normalize
+    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
+    _order: ClassVar[Any] = 4
+    _keeps_axes: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        AffineCorrector._classes[cls.__name__] = cls
+
+    def _solve(self, moments: Moments) -> AffineMap:
+        raise NotImplementedError
+
+    # -- fitting -----------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn the map from rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            numpy, torch, pandas, polars, a memory map, or `isotropy.io` rows.
+        y : ignored
+        sample_weight : array of shape (n,), optional
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, the weights do not fit, or there are too few rows.
+        """
+        return self._fit(X, sample_weight, self._new_moments(), reset=True)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Bring in more rows and solve again: the result is that of one `fit` on all rows.
+
+        Costs O(d^3) beside the rows; for very many small batches gather `Moments` and call
+        `fit_moments` once.
+        """
+        first = not hasattr(self, "affine_map_")
+        moments = self._new_moments() if first else self.moments_
+        if moments is None:
+            raise ValueError(
+                "This corrector was loaded without its moments, so it cannot learn on. "
+                "Save it with moments=True."
+            )
+        return self._fit(X, sample_weight, moments, reset=first)
+
+    def _fit(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> Self:
+        check_normalize(self.normalize)
+        before = dict(vars(self))
+        try:
+            if not is_block_source(X):
+                X = self._check_rows(X, reset=reset)
+            new = moments.copy().update(X, sample_weight)
+            if not new.total_weight > 0:
+                raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
+            return self._finish(new)
+        except BaseException:  # a refused refit leaves the old state whole
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def fit_moments(self, moments: Moments) -> Self:
+        """Learn the map from `Moments` alone, without the rows.
+
+        They must have been gathered with ``normalize=True`` where this corrector normalizes
+        before, and of order 4 where it needs a covariance.
+        """
+        check_normalize(self.normalize)
+        wanted = self._new_moments()
+        for option in ("normalize", "weight_type"):
+            mine, theirs = getattr(wanted, option), getattr(moments, option)
+            if mine != theirs:
+                raise ValueError(
+                    f"{type(self).__name__} with these parameters needs moments of "
+                    f"{option}={mine!r}, got {option}={theirs!r}."
+                )
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self._finish(moments.copy())
+
+    def _finish(self, moments: Moments) -> Self:
+        self.affine_map_ = self._solve(moments)
+        self.moments_: Moments | None = moments
+        self.n_features_in_ = moments.n_features
+        return self
+
+    def _new_moments(self) -> Moments:
+        return Moments(
+            unit="none",
+            order=self._order,
+            weight_type=getattr(self, "weight_type", "frequency"),
+            normalize=self.normalize in ("before", "both"),
+        )
+
+    def _check_rows(self, X: Any, *, reset: bool) -> Any:
+        if not is_torch(X):
+            # Bad numbers are found, with their row, by the pass over the blocks.
+            return validate_data(
+                self, X, reset=reset, ensure_all_finite=False, ensure_min_samples=int(reset)
+            )
+        as_matrix(X)
+        if reset:
+            if not len(X):
+                raise ValueError("Found array with 0 sample(s); at least 1 is required.")
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return X
+
+    # -- applying ----------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Any:
+        """Correct rows: (n, d) to (n, k), in the library, on the device and of the type of `X`.
+
+        Statistics are frozen; an empty batch gives an empty result.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        return self.affine_map_.apply(X, normalize=check_normalize(self.normalize))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The rows that `transform` came from, up to what it removed: that returns at its mean.
+
+        Raises
+        ------
+        ValueError
+            If `normalize` is not "none": the lengths are gone.
+        """
+        check_is_fitted(self)
+        if self.normalize != "none":
+            raise ValueError(
+                f"normalize={self.normalize!r} discards the lengths of the rows, so there is no "
+                "way back. Fit with normalize='none' and scale the rows yourself."
+            )
+        return self.affine_map_.inverse().apply(X if is_torch(X) else np.asarray(X))
+
+    def to_torch(self, device: Any = None) -> Any:
+        """The fitted corrector as a ``torch.nn.Module`` (float32 buffers), normalization
+        included."""
+        check_is_fitted(self)
+        return self.affine_map_.to_torch(normalize=self.normalize, device=device)
+
+    # -- scikit-learn ------------------------------------------------------------------------
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.affine_map_.n_features_out
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns: those of the input where the axes keep their meaning."""
+        check_is_fitted(self)
+        if self._keeps_axes:
+            return _check_feature_names_in(self, input_features)
+        return super().get_feature_names_out(input_features)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
+        return tags
+
+    # -- files -------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
+        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
+
+        With ``moments=True`` the moments go along, so that `partial_fit` can go on after loading.
+        """
+        check_is_fitted(self)
+        info: dict[str, Any] = {
+            "parameters": {name: _plain(value) for name, value in self.get_params().items()},
+            "n_features_in": self.n_features_in_,
+            "n_features_out": self._n_features_out,
+            "n_rows": self.moments_.n_rows if self.moments_ is not None else None,
+            "fitted": {},
+        }
+        arrays = {f"map.{name}": array for name, array in self.affine_map_.arrays().items()}
+        for name, value in vars(self).items():
+            if not name.endswith("_") or name in ("affine_map_", "moments_", "n_features_in_"):
+                continue
+            if name == "feature_names_in_":
+                info["feature_names_in"] = [str(label) for label in value]
+            elif isinstance(value, np.ndarray):
+                arrays[f"fitted.{name}"] = value
+            else:
+                info["fitted"][name] = _plain(value)
+        if moments:
+            if self.moments_ is None:
+                raise ValueError("This corrector was loaded without its moments: none to save.")
+            state, tensors = self.moments_.state()
+            info["moments"] = state
+            arrays.update({f"moments.{name}": array for name, array in tensors.items()})
+        save_state(path, type(self).__name__, info, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        corrector = load(path)
+        if not isinstance(corrector, cls):
+            raise ValueError(f"{path}: holds a {type(corrector).__name__}, not a {cls.__name__}.")
+        return corrector
+
+
+def load(path: str | os.PathLike[str]) -> AffineCorrector:
+    """Load a fitted corrector of any class from the safetensors file that its `save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such file, was changed, or was written by a newer, incompatible version.
+    """
+    info, arrays = load_state(path)
+    known = AffineCorrector._classes
+    if info["class"] not in known:
+        raise ValueError(f"{path}: holds a {info['class']!r}; correctors are {sorted(known)}.")
+    groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
+    for name, array in arrays.items():
+        group, _, rest = name.partition(".")
+        if group not in groups:
+            raise ValueError(f"{path}: unexpected array {name!r}.")
+        groups[group][rest] = array
+    try:
+        corrector = known[info["class"]](**info["parameters"])
+        corrector.affine_map_ = AffineMap.from_arrays(path, groups["map"])
+        widths = info["n_features_in"], info["n_features_out"]
+        for name, value in {**info["fitted"], **groups["fitted"]}.items():
+            setattr(corrector, name, value)
+        if "feature_names_in" in info:
+            corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
+        check_normalize(corrector.normalize)
+        state = info.get("moments")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
+    found = corrector.affine_map_.n_features_in, corrector.affine_map_.n_features_out
+    if found != widths:
+        raise ValueError(f"{path}: says it maps {widths}, but its arrays map {found}.")
+    corrector.n_features_in_ = found[0]
+    corrector.moments_ = None
+    if state is not None:
+        corrector.moments_ = Moments.from_state(path, state, groups["moments"])
+    return corrector
+
+
+def _plain(value: Any) -> Any:
+    """A number, string or None as JSON knows it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"A parameter of type {type(value).__name__} cannot be saved: {value!r}.")
