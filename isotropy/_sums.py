@@ -69,6 +69,8 @@ class Pass:
         Whether weights count repetitions.
     seen : int
         Rows of earlier passes into the same state: they count towards a large job.
+    first_row : int
+        The number that an error gives the first row.
     """
 
     def __init__(
@@ -81,10 +83,11 @@ class Pass:
         normalize: bool = False,
         frequency: bool = True,
         seen: int = 0,
+        first_row: int = 0,
     ) -> None:
         self.X, self.weights = as_matrix(X), weights
         self.order, self.unit = order, unit
-        self.normalize, self.frequency = normalize, frequency
+        self.normalize, self.frequency, self.first_row = normalize, frequency, first_row
         self.n, self.d = self.X.shape
         self.on_device = is_torch(self.X) and self.X.device.type != "cpu"
         self.xp: Any = namespace(self.X) if self.on_device else np
@@ -153,7 +156,7 @@ class Pass:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 part = self._block(block, weights, buffers)
                 if part is None:
-                    raise_on_bad_row(block, start)
+                    raise_on_bad_row(block, self.first_row + start)
                     # Good rows, but a square overflowed or vanished: once more in float64.
                     part = self._block(working_block(block, 0, stop, np.float64), weights, {})
             if part is None:

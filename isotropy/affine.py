@@ -119,7 +119,9 @@ class AffineMap:
 
     # -- applying ----------------------------------------------------------------------------
 
-    def apply(self, X: Any, *, normalize: Normalize = "none", out: Any = None) -> Any:
+    def apply(
+        self, X: Any, *, normalize: Normalize = "none", out: Any = None, first_row: int = 0
+    ) -> Any:
         """Map rows; `normalize` scales them to length one before, after, or both.
 
         Parameters
@@ -131,6 +133,8 @@ class AffineMap:
             A zero row stays zero.
         out : ndarray of shape (n, k), optional
             Where to write, for numpy input.
+        first_row : int, default=0
+            The number that an error gives the first row of `X`.
 
         Returns
         -------
@@ -147,13 +151,15 @@ class AffineMap:
             return self._apply_torch(X, normalize)
         X = as_matrix(X)
         self._check_columns(X.shape[1], self.n_features_in)
-        return self._apply_numpy(X, normalize, out)
+        return self._apply_numpy(X, normalize, out, first_row)
 
     def _check_columns(self, got: int, wanted: int) -> None:
         if got != wanted:
             raise ValueError(f"X has {got} columns, but this map takes {wanted}.")
 
-    def _apply_numpy(self, X: np.ndarray, normalize: Normalize, out: Any) -> np.ndarray:
+    def _apply_numpy(
+        self, X: np.ndarray, normalize: Normalize, out: Any, first_row: int
+    ) -> np.ndarray:
         n, dtype = len(X), output_dtype(X)
         if out is None:
             out = np.empty((n, self.n_features_out), dtype)
@@ -170,7 +176,7 @@ class AffineMap:
                 with np.errstate(over="ignore", invalid="ignore"):
                     finite = rows.write(block, out[start:stop])
                 if not finite:
-                    raise_on_bad_row(block, start)
+                    raise_on_bad_row(block, first_row + start)
 
         spread(work, n_blocks)
         return out

@@ -7,7 +7,7 @@ import os
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import eigh
+
 
 from ._rows import as_matrix, check_weights, is_block_source, unit_roundoff
 from ._store import check_arrays, load_state, save_state
@@ -144,7 +144,7 @@ class Moments:
         """Moments of `X`; `options` are those of the constructor."""
         return cls(**options).update(X, sample_weight)
 
-    def update(self, X: Any, sample_weight: Any = None) -> Moments:
+    def update(self, X: Any, sample_weight: Any = None, *, first_row: int = 0) -> Moments:
         """Bring in the rows of `X` and return self. The state is unchanged if `X` is refused.
 
         Parameters
@@ -153,6 +153,8 @@ class Moments:
             float16, bfloat16, float32, float64 or integers. Read in blocks; never written to.
         sample_weight : array of shape (n,), optional
             Finite and not negative.
+        first_row : int, default=0
+            The number that an error gives the first row of `X`.
 
         Raises
         ------
@@ -162,7 +164,7 @@ class Moments:
         """
         if is_block_source(X):
             if getattr(X, "array", None) is None:
-                return self._update_blocks(X, sample_weight)
+                return self._update_blocks(X, sample_weight, first_row)
             X = X.array
         X = as_matrix(X)
         n, d = X.shape
@@ -178,21 +180,19 @@ class Moments:
             normalize=self.normalize,
             frequency=self.weight_type == "frequency",
             seen=self.n_rows,
+            first_row=first_row,
         )
         sums = run.run()
         if sums.weight > 0:
             self._absorb(self._centred(sums, run, unit_roundoff(X)))
         return self
 
-    def _update_blocks(self, X: Any, sample_weight: Any) -> Moments:
-        n, start, total = X.shape[0], 0, self.copy()
-        weights = check_weights(sample_weight, n)
+    def _update_blocks(self, X: Any, sample_weight: Any, first_row: int) -> Moments:
+        weights, total, start = check_weights(sample_weight, X.shape[0]), self.copy(), 0
         for block in X.blocks():
             stop = start + len(block)
-            try:
-                total.update(block, None if weights is None else weights[start:stop])
-            except ValueError as error:
-                raise ValueError(f"In rows {start} to {stop - 1}: {error}") from error
+            part = None if weights is None else weights[start:stop]
+            total.update(block, part, first_row=first_row + start)
             start = stop
         vars(self).update(vars(total))
         return self
@@ -340,7 +340,7 @@ class Moments:
         """Eigenvalues of the covariance, falling, never below 0."""
         if ddof in self._eigen:
             return self._eigen[ddof][0]
-        values = eigh(self.covariance(ddof), eigvals_only=True, check_finite=False, driver="evd")
+        values = np.linalg.eigvalsh(self.covariance(ddof))
         return np.maximum(values[::-1], 0.0)
 
     def noise_floor(self, largest: float) -> float:
@@ -432,7 +432,7 @@ class Moments:
 
 def fixed_eigh(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (falling, not below 0) and eigenvectors, each with its largest entry positive."""
-    values, vectors = eigh(symmetric, check_finite=False, driver="evd")
+    values, vectors = np.linalg.eigh(symmetric)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     return values, vectors * column_signs(vectors)
 

@@ -22,8 +22,8 @@ class ComponentRemoval(AffineCorrector):
     Parameters
     ----------
     n_components : int or "auto" or "d/100", default="auto"
-        D. "auto" takes the directions whose variance stands out: the split of the falling
-        eigenvalues into two groups of largest profile likelihood (Zhu & Ghodsi 2006).
+        D. "auto" takes the directions whose variance stands out: up to the largest ratio between
+        neighbouring eigenvalues (Ahn & Horenstein 2013), none where all are alike.
         "d/100" is the rule of thumb of Mu & Viswanath, at least 1.
     center : bool, default=True
         Whether the mean is removed and directions are those of the covariance. False takes the
@@ -86,7 +86,7 @@ class ComponentRemoval(AffineCorrector):
         if self.project == "paper" and not self.center:
             raise ValueError("project='paper' is about the mean; it needs center=True.")
         values, vectors = fixed_eigh(moments.second_moment(about=1.0 if self.center else 0.0))
-        count = self._count(values)
+        count = self._count(values, moments.n_effective)
         total = values[:count].sum()
         weights = np.ones(count)
         if self.weights == "spectrum":
@@ -99,10 +99,10 @@ class ComponentRemoval(AffineCorrector):
         offset = -(moments.mean @ removed[0]) @ removed[1] if self.project == "paper" else None
         return AffineMap(moments.mean, offset=offset, removed=removed)
 
-    def _count(self, values: np.ndarray) -> int:
+    def _count(self, values: np.ndarray, n: float) -> int:
         d, wanted = values.size, self.n_components
         if wanted == "auto":
-            return dominant_count(values)
+            return dominant_count(values, n)
         if wanted == "d/100":
             return min(d, max(1, round(d / 100)))
         if isinstance(wanted, str | bool) or wanted != int(wanted) or not 0 <= wanted <= d:
@@ -167,17 +167,17 @@ class ConceptorNegation(AffineCorrector):
         )
 
 
-def dominant_count(values: np.ndarray) -> int:
-    """How many of the falling eigenvalues stand apart from the rest; 0 where all are equal.
+def dominant_count(values: np.ndarray, n: float) -> int:
+    """How many of the falling eigenvalues of a covariance from `n` rows stand apart from the rest.
 
-    Zhu & Ghodsi 2006 (Computational Statistics & Data Analysis 51, 918): two normal groups with a
-    common variance, split where the profile likelihood is largest, i.e. where the pooled sum of
-    squares is least.
+    The k of the largest ratio l_k / l_(k+1), among the first twentieth of the eigenvalues (Ahn &
+    Horenstein 2013, Econometrica 81, 1203); 0 where even the largest is no larger than the edge
+    that n isotropic rows reach (Marchenko & Pastur 1967).
     """
-    live = values[values > 0]
-    if live.size < 3 or live[0] - live[-1] <= 1e-9 * live[0]:
+    d = values.size
+    edge = values.mean() * (1 + np.sqrt(d / n)) ** 2
+    leading = values[: -(-d // 20) + 1]
+    if leading.size < 2 or leading[0] <= edge:
         return 0
-    counts = np.arange(1, live.size)
-    head, tail = np.cumsum(live)[:-1], live.sum() - np.cumsum(live)[:-1]
-    between = head**2 / counts + tail**2 / (live.size - counts)
-    return int(counts[between.argmax()])
+    ratios = leading[:-1] / np.maximum(leading[1:], np.finfo(np.float64).tiny)
+    return int(ratios.argmax()) + 1

@@ -1,0 +1,5 @@
+"""The ``isotropy`` command."""
+
+from .app import main
+
+__all__ = ["main"]

@@ -1,0 +1,42 @@
+"""Correctors as words on a command line: ``whitening:power=0.5,n_components=128``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import Any
+
+from ..correctors import AffineCorrector
+
+CLASSES = {
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls
+    for name, cls in sorted(AffineCorrector._classes.items())
+}
+
+
+def parse_corrector(spec: str) -> AffineCorrector:
+    """The unfitted corrector that `spec` names; a ``ValueError`` says what is wrong with it."""
+    name, _, rest = spec.partition(":")
+    if name.strip() not in CLASSES:
+        raise ValueError(f"unknown corrector {name!r}; there are: {', '.join(CLASSES)}.")
+    cls = CLASSES[name.strip()]
+    allowed = list(inspect.signature(cls).parameters)
+    parameters: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in rest.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or key not in allowed:
+            raise ValueError(
+                f"{spec!r}: {part!r} is not parameter=value; {name} takes {', '.join(allowed)}."
+            )
+        parameters[key] = _value(value)
+    return cls(**parameters)
+
+
+def _value(text: str) -> Any:
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

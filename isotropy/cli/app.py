@@ -1,0 +1,314 @@
+"""Commands and their options; what they do is in the library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from .._rows import check_weights
+from .._store import library_version
+
+app = typer.Typer(
+    name="isotropy",
+    help="Measure how anisotropic embeddings are, correct them, and measure again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_COMPARED = [
+    "mean-removal",
+    "component-removal",
+    "whitening:power=0.5",
+    "whitening",
+]
+
+Embeddings = Annotated[
+    Path,
+    typer.Argument(help="Embeddings: .npy, .npz, .safetensors, .parquet, .arrow or .feather."),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(help="Column, tensor or member that holds the vectors, where there are several."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the place of a table.")]
+MetricNames = Annotated[
+    str | None,
+    typer.Option("--metrics", help="Names, separated by commas, or 'all'. See `score --list`."),
+]
+CORRECTOR_HELP = (
+    "NAME or NAME:parameter=value,... such as whitening:method=zca,power=0.5. Names: "
+    "mean-removal, mean-direction-removal, component-removal, conceptor-negation, whitening."
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"isotropy {library_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def score(
+    embeddings: Annotated[
+        Path | None,
+        typer.Argument(help="Embeddings in any format, or Moments that isotropy saved."),
+    ] = None,
+    column: Column = None,
+    metrics: MetricNames = None,
+    as_json: AsJson = False,
+    list_metrics: Annotated[
+        bool, typer.Option("--list", help="List the metrics and what they mean, and stop.")
+    ] = False,
+) -> None:
+    """Score embeddings: every metric with its value under isotropy beside it."""
+    from .. import metrics as library
+
+    if list_metrics:
+        for metric in library.METRICS.values():
+            typer.echo(f"{metric.name:28} {metric.title} [needs {metric.needs}]")
+        return
+    if embeddings is None:
+        raise ValueError("EMBEDDINGS is missing: name a file to score.")
+    card = library.score(_rows_or_moments(embeddings, column), metrics=_metric_names(metrics))
+    typer.echo(card.to_json() if as_json else str(card))
+
+
+@app.command()
+def fit(
+    embeddings: Embeddings,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Corrector file to write.")],
+    corrector: Annotated[str, typer.Option("--corrector", "-c", help=CORRECTOR_HELP)] = "whitening",
+    column: Column = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .npy file with one weight a row (frequencies).")
+    ] = None,
+    save_moments: Annotated[
+        bool, typer.Option("--moments", help="Store the moments too, so that learning can go on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a corrector to embeddings, in one pass, and write it to a file."""
+    from ..io import open_rows
+    from ._progress import numbered_blocks
+    from ._specs import parse_corrector
+
+    estimator = parse_corrector(corrector)
+    _check_target(output, embeddings)
+    rows = open_rows(embeddings, column=column)
+    weight = None if weights is None else _read_weights(weights, rows.shape[0])
+    moments = estimator._new_moments()
+    for start, block in numbered_blocks(rows, "fit"):
+        part = None if weight is None else weight[start : start + len(block)]
+        moments.update(block, part, first_row=start)
+    if not moments.total_weight > 0:
+        raise ValueError(f"{embeddings}: holds no rows to learn from.")
+    estimator.fit_moments(moments)
+    estimator.save(output, moments=save_moments)
+    told = {
+        "corrector": type(estimator).__name__,
+        "rows": moments.n_rows,
+        "n_features_in": estimator.n_features_in_,
+        "n_features_out": estimator.affine_map_.n_features_out,
+        "file": str(output),
+    }
+    _tell(
+        told,
+        as_json,
+        "{corrector} fitted on {rows:,} rows: {n_features_in} -> {n_features_out} dimensions. "
+        "Written to {file}",
+    )
+
+
+@app.command()
+def apply(
+    corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
+    embeddings: Embeddings,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; suffix = format.")],
+    column: Column = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct embeddings with a fitted corrector, block by block."""
+    from .. import load
+    from .._rows import output_dtype
+    from ..io import RowWriter, open_rows
+    from ._progress import numbered_blocks
+
+    estimator = load(corrector)
+    _check_target(output, embeddings)
+    _check_target(output, corrector)
+    rows = open_rows(embeddings, column=column)
+    affine, (n, d) = estimator.affine_map_, rows.shape
+    if d != affine.n_features_in:
+        raise ValueError(
+            f"{embeddings} has {d} columns, but the corrector in {corrector} takes "
+            f"{affine.n_features_in}: it was fitted on other embeddings."
+        )
+    shape = (n, affine.n_features_out)
+    dtype = output_dtype(_Typed(rows.dtype))
+    with RowWriter(output, shape=shape, dtype=dtype, column=rows.name, like=rows) as writer:
+        for start, block in numbered_blocks(rows, "apply"):
+            writer.write(affine.apply(block, normalize=estimator.normalize, first_row=start))
+    _tell(
+        {"rows": n, "n_features_out": shape[1], "file": str(output)},
+        as_json,
+        "{rows:,} rows of {n_features_out} dimensions written to {file}",
+    )
+
+
+@app.command()
+def compare(
+    embeddings: Embeddings,
+    corrector: Annotated[
+        list[str] | None,
+        typer.Option("--corrector", "-c", help="Repeat for several. " + CORRECTOR_HELP),
+    ] = None,
+    column: Column = None,
+    metrics: MetricNames = None,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+) -> None:
+    """Score embeddings before and after several correctors, with the same metrics."""
+    from .. import metrics as library
+    from ._specs import parse_corrector
+
+    correctors = {spec: parse_corrector(spec) for spec in corrector or DEFAULT_COMPARED}
+    table = library.compare(
+        _rows_or_moments(embeddings, column), correctors, metrics=_metric_names(metrics)
+    )
+    typer.echo(table.to_json() if as_json else table.to_markdown() if markdown else str(table))
+
+
+@app.command()
+def encode(
+    texts: Annotated[Path, typer.Argument(help="Texts: .txt (a line each), .csv, .tsv, .jsonl, .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Embeddings file to write.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Hub name, folder, or 'minilm' (bundled).")
+    ] = "minilm",
+    layer: Annotated[
+        str,
+        typer.Option(help="'output' (as the encoder gives it), 'last', 'first-last-avg', or a number."),
+    ] = "output",
+    pooling: Annotated[
+        str | None, typer.Option(help="'mean', 'cls' or 'max', for inner layers; mean by default.")
+    ] = None,
+    column: Column = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Tokens to keep.")] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', ...")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Encode texts with a sentence encoder, at any layer."""
+    from .._texts import read_texts
+    from ..encoders import encode as encode_texts
+    from ..io import RowWriter
+
+    _check_target(output, texts)
+    lines = list(read_texts(texts, column=column))
+    vectors = encode_texts(
+        model,
+        lines,
+        layer=int(layer) if layer.lstrip("-").isdigit() else layer,
+        pooling=pooling,
+        batch_size=batch_size,
+        max_length=max_length,
+        device=device,
+        progress=sys.stderr.isatty(),
+    )
+    with RowWriter(output, shape=vectors.shape, dtype=vectors.dtype) as writer:
+        writer.write(vectors)
+    n, d = vectors.shape
+    _tell(
+        {"rows": n, "n_features": d, "file": str(output)},
+        as_json,
+        "{rows:,} texts encoded in {n_features} dimensions. Written to {file}",
+    )
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the files it writes.")
+    ] = Path("isotropy-demo"),
+    sentences: Annotated[int, typer.Option(min=50, help="How many sentences to take.")] = 3000,
+) -> None:
+    """Encode real text with a real MiniLM; score, correct, score again, and write the files."""
+    from .demo import run
+
+    run(output, sentences)
+
+
+class _Typed:
+    """Something with a dtype: the question `output_dtype` asks of an array."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+
+def _metric_names(text: str | None) -> Any:
+    return text if text in (None, "all") else [name.strip() for name in text.split(",")]
+
+
+def _rows_or_moments(path: Path, column: str | None) -> Any:
+    from .. import Moments
+    from ..io import open_rows
+
+    if path.suffix == ".safetensors" and column is None and path.is_file():
+        from safetensors import safe_open
+
+        try:
+            with safe_open(path, framework="np") as file:
+                saved = "isotropy" in (file.metadata() or {})
+        except Exception:
+            saved = False  # open_rows says what is wrong with it
+        if saved:
+            return Moments.load(path)
+    return open_rows(path, column=column)
+
+
+def _read_weights(path: Path, n: int) -> np.ndarray:
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy file ({error}).") from error
+    checked = check_weights(weights, n)
+    assert checked is not None
+    return checked
+
+
+def _check_target(output: Path, source: Path) -> None:
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ValueError(f"{output}: is the input too; choose another name for the output.")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: the folder {output.parent} does not exist; make it first.")
+
+
+def _tell(told: dict[str, Any], as_json: bool, sentence: str) -> None:
+    import json
+
+    typer.echo(json.dumps(told) if as_json else sentence.format(**told))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command: exit code 0, or 2 with one clear line for wrong input."""
+    try:
+        app(args)
+    except (ValueError, OSError, ImportError) as error:
+        message = " ".join(str(error).split())
+        typer.echo(f"isotropy: error: {message}", err=True)
+        sys.exit(2)
