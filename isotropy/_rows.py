@@ -172,16 +172,21 @@ def _single_threaded_blas() -> Iterator[None]:
                 _limiter = None
 
 
-def spread(work: Callable[[int, int], None], n_blocks: int) -> None:
-    """Call ``work(worker, n_workers)``, once for each thread worth starting.
+def workers_for(n_blocks: int) -> int:
+    """How many threads are worth starting for so many blocks."""
+    return max(1, min(blas_threads(), n_blocks))
+
+
+def spread(work: Callable[[int], None], n_workers: int) -> None:
+    """Call ``work(worker)`` once for each worker, on threads of their own.
 
     Every thread runs its products on one BLAS thread: this beats one product on all threads
     (no barrier inside each product, and what surrounds the product runs in parallel as well).
+    A single worker runs here, and its products on all BLAS threads.
     """
-    n_workers = min(blas_threads(), n_blocks)
     if n_workers <= 1:
-        work(0, 1)
+        work(0)
         return
     with _single_threaded_blas(), ThreadPoolExecutor(n_workers) as pool:
-        for done in [pool.submit(work, worker, n_workers) for worker in range(n_workers)]:
+        for done in [pool.submit(work, worker) for worker in range(n_workers)]:
             done.result()

@@ -9,10 +9,12 @@ import numpy as np
 from ._rows import (
     as_matrix,
     block_rows,
+    dtype_in,
     is_torch,
     namespace,
     raise_on_bad_row,
     spread,
+    workers_for,
     working_block,
 )
 
@@ -41,6 +43,14 @@ class RawSums:
         self.scatter: Any = 0.0
         self.unit_gram: Any = 0.0
 
+    def add_matrix(self, name: str, product: Any) -> None:
+        """Add a product to the float64 sum of that name, in place from the second on."""
+        total = getattr(self, name)
+        if isinstance(total, float):
+            setattr(self, name, _to_numpy(product).copy())
+        else:
+            total += product if isinstance(product, np.ndarray) else _to_numpy(product)
+
     def __iadd__(self, other: RawSums) -> RawSums:
         for name, value in vars(other).items():
             merge = {"norm_min": min, "norm_max": max}.get(name, lambda a, b: a + b)
@@ -59,8 +69,8 @@ class Pass:
     ----------
     X : array of shape (n, d), numpy or torch
     weights : array of shape (n,) or None
-    order : {1, 4}
-        1 leaves all but the sums of the rows out.
+    order : {1, 2, 4}
+        The highest order of the sums.
     unit : {"none", "sums", "gram"}
         Which sums over unit rows to take along.
     normalize : bool
@@ -131,57 +141,53 @@ class Pass:
     def run(self) -> RawSums:
         """The sums over all rows; a ``ValueError`` names the first row that is not finite."""
         n_blocks = -(-self.n // self.rows_per_block)
-        parts: dict[int, RawSums] = {}
+        n_workers = 1 if self.on_device else workers_for(n_blocks)
+        rows = min(self.n, self.rows_per_block)
+        # Buffers come from the calling thread: its heap keeps such sizes for the next call, while
+        # fresh memory costs more page faults than the copy into it.
+        buffers = [_Buffers(self, rows, self.dtype) for _ in range(n_workers)]
+        parts = [RawSums(self.d) for _ in range(n_workers)]
 
-        def work(worker: int, n_workers: int) -> None:
-            parts[worker] = self._work(range(worker, n_blocks, n_workers))
+        def work(worker: int) -> None:
+            for index in range(worker, n_blocks, n_workers):
+                self._bring_in(index, parts[worker], buffers[worker])
 
-        if self.on_device:
-            work(0, 1)
-        else:
-            spread(work, n_blocks)
+        spread(work, n_workers)
         total = parts[0]
-        for worker in range(1, len(parts)):
-            total += parts[worker]
-        return total
-
-    def _work(self, indices: range) -> RawSums:
-        total = RawSums(self.d)
-        buffers: dict[str, Any] = {}
-        for index in indices:
-            start = index * self.rows_per_block
-            stop = min(start + self.rows_per_block, self.n)
-            block = working_block(self.X, start, stop, self.dtype)
-            weights = None if self.weights is None else self.weights[start:stop]
-            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                part = self._block(block, weights, buffers)
-                if part is None:
-                    raise_on_bad_row(block, self.first_row + start)
-                    # Good rows, but a square overflowed or vanished: once more in float64.
-                    part = self._block(working_block(block, 0, stop, np.float64), weights, {})
-            if part is None:
-                raise ValueError("X holds numbers whose squares overflow float64; rescale X.")
+        for part in parts[1:]:
             total += part
         return total
 
-    def _block(
-        self, block: Any, weights: np.ndarray | None, buffers: dict[str, Any]
-    ) -> RawSums | None:
-        """The sums over one block; None where a square does not fit the type of the block."""
+    def _bring_in(self, index: int, total: RawSums, buffers: _Buffers) -> None:
+        start = index * self.rows_per_block
+        stop = min(start + self.rows_per_block, self.n)
+        block = working_block(self.X, start, stop, self.dtype)
+        weights = None if self.weights is None else self.weights[start:stop]
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            if self._add_block(total, block, weights, buffers):
+                return
+            raise_on_bad_row(block, self.first_row + start)
+            # Good rows, but a square overflowed or vanished: once more in float64.
+            wide = working_block(block, 0, stop, np.float64)
+            if not self._add_block(total, wide, weights, _Buffers(self, len(wide), np.float64)):
+                raise ValueError("X holds numbers whose squares overflow float64; rescale X.")
+
+    def _add_block(
+        self, total: RawSums, block: Any, weights: np.ndarray | None, buffers: _Buffers
+    ) -> bool:
+        """Add one block; False, and nothing added, where a square does not fit its type."""
         xp, m, part = self.xp, len(block), RawSums(self.d)
         w = np.ones(m) if weights is None else weights
-        moved = bool(self.shift.any())
-        copied = moved or self.normalize or weights is not None
-        centred = _buffer(xp, buffers, "centred", block) if copied else block
-        hats = _buffer(xp, buffers, "hats", block) if self.unit == "gram" else None
-        shift = _like(block, self.shift)
+        centred = block if buffers.centred is None else buffers.centred[:m]
+        hats = None if buffers.hats is None else buffers.hats[:m]
+        moved, shift = bool(self.shift.any()), _like(block, self.shift)
         for start in range(0, m, self.rows_per_chunk):
             rows = slice(start, start + self.rows_per_chunk)
             x, y, wx = block[rows], centred[rows], w[rows]
             if self.unit != "none" or self.normalize:
                 norms = np.sqrt(_to_numpy(_row_squares(xp, x)))
                 if _vanished(x, norms):
-                    return None
+                    return False
                 inverse = 1 / np.where(norms > 0, norms, np.inf)
                 if self.unit != "none":
                     self._unit_sums(part, x, norms, inverse, wx)
@@ -192,25 +198,25 @@ class Pass:
                     x = xp.multiply(x, _like(x, inverse)[:, None], out=y)
             if moved:
                 xp.subtract(x, shift, out=y)
-            elif copied and not self.normalize:
+            elif x is not y and buffers.centred is not None:
                 y[...] = x
             part.first += _to_numpy(_like(y, wx) @ y)
-            if self.order == 1:
-                continue
-            squares = _to_numpy(_row_squares(xp, y))
-            part.third += _to_numpy(_like(y, wx * squares) @ y)
-            part.fourth += float(wx @ squares**2)
+            if self.order > 2:
+                squares = _to_numpy(_row_squares(xp, y))
+                part.third += _to_numpy(_like(y, wx * squares) @ y)
+                part.fourth += float(wx @ squares**2)
             if weights is not None:
                 y *= _like(y, np.sqrt(wx))[:, None]
         if not part.finite():
-            return None
+            return False
         part.n_rows = int(np.count_nonzero(w))
         part.weight, part.weight2 = float(w.sum()), float(w @ w)
+        total += part
         if self.order > 1:
-            part.scatter = _to_numpy(centred.T @ centred)
+            total.add_matrix("scatter", xp.matmul(centred.T, centred, out=buffers.product))
         if hats is not None:
-            part.unit_gram = _to_numpy(hats.T @ hats)
-        return part
+            total.add_matrix("unit_gram", xp.matmul(hats.T, hats, out=buffers.product))
+        return True
 
     def _unit_sums(
         self, part: RawSums, x: Any, norms: np.ndarray, inverse: np.ndarray, w: np.ndarray
@@ -229,6 +235,21 @@ class Pass:
         part.unit_square += _to_numpy(_like(x, meets_itself * inverse**2) @ (x * x))
 
 
+class _Buffers:
+    """Memory of one thread: centred rows, unit rows and a product, where the pass needs them."""
+
+    def __init__(self, run: Pass, rows: int, dtype: Any) -> None:
+        def empty(*shape: int) -> Any:
+            if not run.on_device:
+                return np.empty(shape, dtype)
+            return run.xp.empty(shape, dtype=dtype_in(run.xp, dtype), device=run.X.device)
+
+        copied = run.shift.any() or run.normalize or run.weights is not None
+        self.centred = empty(rows, run.d) if copied else None
+        self.hats = empty(rows, run.d) if run.unit == "gram" else None
+        self.product = empty(run.d, run.d) if run.order > 1 or run.unit == "gram" else None
+
+
 def _like(block: Any, values: np.ndarray) -> Any:
     """`values` in the library, type and place of `block`."""
     if not is_torch(block):
@@ -242,12 +263,6 @@ def _to_numpy(values: Any) -> np.ndarray:
     if is_torch(values):
         values = values.double().cpu().numpy()
     return values.astype(np.float64, copy=False)
-
-
-def _buffer(xp: Any, buffers: dict[str, Any], name: str, block: Any) -> Any:
-    if name not in buffers:  # the first block is the largest
-        buffers[name] = xp.empty_like(block, **({"order": "C"} if xp is np else {}))
-    return buffers[name][: len(block)]
 
 
 def _row_squares(xp: Any, x: Any) -> Any:

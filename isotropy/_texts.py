@@ -111,7 +111,7 @@ def _plain(paragraph: str) -> str:
     return paragraph.strip()
 
 
-_STOP = re.compile(r"""[.!?][)"'”’]*(?=\s+[("'“‘]*[A-Z]|$)""")
+_STOP = re.compile(r"""[.!?][)"'”]*(?=\s+[("'“]*[A-Z]|$)""")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|Dr|Mr|Ms)|\.\.)\.$")
 
 
@@ -244,7 +244,7 @@ def _read_jsonl(path: Path, column: str | None) -> Iterator[str]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line.rstrip("\n"))
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{path}: line {number} is not JSON ({error.msg} at column {error.colno}). "
@@ -271,9 +271,9 @@ def _read_parquet(path: Path, column: str | None) -> Iterator[str]:
                     yield _string(value, name, f"{path}: row {row}")
                     row += 1
     except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). "
-            "Was it written to the end?"
+            f"{path}: cannot be read as Parquet ({reason}). Was it written to the end?"
         ) from error
 
 

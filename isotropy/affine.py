@@ -13,6 +13,7 @@ from ._rows import (
     output_dtype,
     raise_on_bad_row,
     spread,
+    workers_for,
     working_block,
 )
 from ._store import check_arrays, load_state, save_state
@@ -167,8 +168,9 @@ class AffineMap:
             raise ValueError(f"out has shape {out.shape}, wanted {(n, self.n_features_out)}.")
         rows = _NumpyRows(self, np.promote_types(dtype, np.float32), normalize)
         n_blocks = -(-n // _ROWS_IN_CACHE)
+        n_workers = workers_for(n_blocks)
 
-        def work(worker: int, n_workers: int) -> None:
+        def work(worker: int) -> None:
             for index in range(worker, n_blocks, n_workers):
                 start = index * _ROWS_IN_CACHE
                 stop = min(start + _ROWS_IN_CACHE, n)
@@ -178,7 +180,7 @@ class AffineMap:
                 if not finite:
                     raise_on_bad_row(block, first_row + start)
 
-        spread(work, n_blocks)
+        spread(work, n_workers)
         return out
 
     def _apply_torch(self, X: torch.Tensor, normalize: Normalize) -> torch.Tensor:

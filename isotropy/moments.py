@@ -44,8 +44,9 @@ class Moments:
         What to gather about the rows scaled to length one: their sums, which the mean cosine
         needs; also their Gram matrix, which the spread of the cosines needs and which doubles the
         cost; or nothing, which saves some 5 %.
-    order : {4, 1}, default=4
-        1 gathers means only, in O(n d): no covariance, nothing of a higher order.
+    order : {4, 2, 1}, default=4
+        The highest order gathered. 2 leaves out what the bias-corrected metrics and Ledoit-Wolf
+        shrinkage need, which saves some 3 %; 1 gathers means only, in O(n d).
     weight_type : {"frequency", "probability"}, default="frequency"
         What `sample_weight` means. A frequency w is a row that occurs w times, so n is the sum of
         the weights. A probability is a relative weight; n is then Kish's effective size
@@ -103,7 +104,7 @@ class Moments:
         self,
         *,
         unit: Literal["sums", "gram", "none"] = "sums",
-        order: Literal[4, 1] = 4,
+        order: Literal[4, 2, 1] = 4,
         weight_type: Literal["frequency", "probability"] = "frequency",
         normalize: bool = False,
     ) -> None:
@@ -113,8 +114,8 @@ class Moments:
             raise ValueError(
                 f"weight_type must be 'frequency' or 'probability', got {weight_type!r}."
             )
-        if order not in (1, 4):
-            raise ValueError(f"order must be 4 or 1, got {order!r}.")
+        if order not in (1, 2, 4):
+            raise ValueError(f"order must be 4, 2 or 1, got {order!r}.")
         self.unit, self.order = unit, order
         self.weight_type, self.normalize = weight_type, bool(normalize)
         self.n_features = 0
@@ -129,8 +130,8 @@ class Moments:
         self.n_features = d
         self.mean = np.zeros(d)
         self.scatter: np.ndarray | None = np.zeros((d, d)) if self.order > 1 else None
-        self.third: np.ndarray | None = np.zeros(d) if self.order > 1 else None
-        self.fourth: float | None = 0.0 if self.order > 1 else None
+        self.third: np.ndarray | None = np.zeros(d) if self.order > 2 else None
+        self.fourth: float | None = 0.0 if self.order > 2 else None
         with_unit, with_gram = self.unit != "none", self.unit == "gram"
         self.unit_sum = np.zeros(d) if with_unit else None
         self.unit_square_sum = np.zeros(d) if with_unit else None
@@ -217,6 +218,7 @@ class Moments:
         if self.order > 1:
             trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
             new.scatter = scatter - np.outer(w * e, e)
+        if self.order > 2:
             new.third = sums.third - trace * e - 2 * se + 2 * w * ee * e
             new.fourth = float(
                 sums.fourth + 4 * e @ se - 4 * sums.third @ e + 2 * ee * trace - 3 * w * ee**2
@@ -322,7 +324,7 @@ class Moments:
 
     def _second_order(self) -> np.ndarray:
         if self.scatter is None:
-            raise ValueError("Moments of order=1 have no covariance; gather them with order=4.")
+            raise ValueError("Moments of order=1 have no covariance; gather them with order=2 or 4.")
         if not self.total_weight > 0:
             raise ValueError("These moments hold no rows yet (0 samples).")
         return self.scatter

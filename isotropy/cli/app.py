@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -306,6 +307,14 @@ def _tell(told: dict[str, Any], as_json: bool, sentence: str) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command: exit code 0, or 2 with one clear line for wrong input."""
+    told: set[str] = set()
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if str(message) not in told and not issubclass(category, DeprecationWarning):
+            told.add(str(message))
+            typer.echo(f"isotropy: note: {message}", err=True)
+
+    warnings.showwarning = note
     try:
         app(args)
     except (ValueError, OSError, ImportError) as error:

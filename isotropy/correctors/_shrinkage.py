@@ -14,7 +14,7 @@ def ledoit_wolf_shrinkage(moments: Moments) -> float:
     result is beta^2 / delta^2. The sum is |y|^4 summed, less n |S|^2: no second pass.
     """
     if moments.fourth is None:
-        raise ValueError("shrinkage='ledoit-wolf' needs fourth-order moments; fit on rows.")
+        raise ValueError("shrinkage='ledoit-wolf' needs moments of order=4.")
     covariance, n = moments.covariance(ddof=0), moments.n_effective
     square = float((covariance**2).sum())
     mean = float(np.trace(covariance)) / len(covariance)

@@ -35,7 +35,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     normalize: Normalize
     _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
-    _order: ClassVar[Any] = 4
+    _order: Any = 2
     _keeps_axes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,7 +98,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Learn the map from `Moments` alone, without the rows.
 
         They must have been gathered with ``normalize=True`` where this corrector normalizes
-        before, and of order 4 where it needs a covariance.
+        before, and of an order that suffices: 2 for a covariance, 4 for Ledoit-Wolf shrinkage.
         """
         check_normalize(self.normalize)
         wanted = self._new_moments()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class MeanRemoval(AffineCorrector):
     [[-1.0, 0.0], [1.0, 0.0]]
     """
 
-    _order: ClassVar[int] = 1
+    _order: ClassVar[Any] = 1
     _keeps_axes: ClassVar[bool] = True
 
     def __init__(self, strength: float = 1.0, *, normalize: Normalize = "none") -> None:
@@ -85,7 +85,7 @@ class MeanDirectionRemoval(AffineCorrector):
     [[0.0, 1.0], [0.0, -1.0]]
     """
 
-    _order: ClassVar[int] = 1
+    _order: ClassVar[Any] = 1
     _keeps_axes: ClassVar[bool] = True
 
     def __init__(self, *, normalize: Normalize = "none") -> None:

@@ -120,6 +120,10 @@ class Whitening(AffineCorrector):
     def _keeps_axes(self) -> bool:  # type: ignore[override]
         return self.method in ("zca", "zca-cor")
 
+    @property
+    def _order(self) -> int:  # type: ignore[override]
+        return 4 if self.shrinkage == "ledoit-wolf" else 2
+
     def _solve(self, moments: Moments) -> AffineMap:
         self._check_parameters()
         shrinkage = self._shrinkage(moments)
