@@ -1,4 +1,4 @@
-"""Rows of embeddings as the numerical code wants them: checked, cut in blocks, spread over threads."""
+"""Rows of embeddings as the numerical code wants them: checked, in blocks, over threads."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def output_dtype(X: Any) -> Any:
 
 
 def raise_on_bad_row(block: Any, start: int, *, name: str = "X") -> None:
-    """Raise a ``ValueError`` that names the first row with a NaN or an infinity, if there is one."""
+    """Raise a ``ValueError`` that names the first row holding NaN or infinity, if there is one."""
     good = namespace(block).isfinite(block).all(1)
     if bool(good.all()):
         return

@@ -277,5 +277,3 @@ def _vanished(x: Any, norms: np.ndarray) -> bool:
         return False
     tiny = np.flatnonzero(norms < 1e-15)
     return bool(tiny.size) and bool((x[tiny] != 0).any())
-
-

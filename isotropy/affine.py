@@ -356,5 +356,3 @@ def _finite(name: str, values: Any, ndim: int) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity.")
     return array
-
-

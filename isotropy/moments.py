@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-
 from ._rows import as_matrix, check_weights, is_block_source, unit_roundoff
 from ._store import check_arrays, load_state, save_state
 from ._sums import SMALL_JOB, Pass, RawSums
@@ -195,7 +194,7 @@ class Moments:
             part = None if weights is None else weights[start:stop]
             total.update(block, part, first_row=first_row + start)
             start = stop
-        vars(self).update(vars(total))
+        self.__dict__.update(vars(total))
         return self
 
     def _check_features(self, d: int) -> None:
@@ -324,7 +323,9 @@ class Moments:
 
     def _second_order(self) -> np.ndarray:
         if self.scatter is None:
-            raise ValueError("Moments of order=1 have no covariance; gather them with order=2 or 4.")
+            raise ValueError(
+                "Moments of order=1 have no covariance; gather them with order=2 or 4."
+            )
         if not self.total_weight > 0:
             raise ValueError("These moments hold no rows yet (0 samples).")
         return self.scatter
@@ -360,8 +361,10 @@ class Moments:
         return max(d * wide * largest, products, 16 * self.input_eps**2 * stored)
 
     def rank(self, tol: float | None = None) -> int:
-        """Numerical rank of the covariance: eigenvalues above `tol` times the largest, or above
-        the `noise_floor` where `tol` is None."""
+        """Numerical rank of the covariance: how many eigenvalues are above `tol` times the largest.
+
+        Without `tol`, above the `noise_floor`.
+        """
         values = self.eigenvalues(0)
         largest = float(values[0]) if values.size else 0.0
         floor = self.noise_floor(largest) if tol is None else tol * largest
@@ -409,7 +412,7 @@ class Moments:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
         check_arrays(path, arrays, {name: a.shape for name, a in new._arrays().items()})
-        vars(new).update(arrays)
+        new.__dict__.update(arrays)
         return new
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,13 @@ _ROWS_AT_A_TIME = 65_536
 def numbered_blocks(rows: Any, label: str) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks of opened rows with the number of their first row, drawn as progress on stderr."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (

@@ -196,14 +196,18 @@ def compare(
 
 @app.command()
 def encode(
-    texts: Annotated[Path, typer.Argument(help="Texts: .txt (a line each), .csv, .tsv, .jsonl, .parquet.")],
+    texts: Annotated[
+        Path, typer.Argument(help="Texts: .txt (a line each), .csv, .tsv, .jsonl, .parquet.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Embeddings file to write.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Hub name, folder, or 'minilm' (bundled).")
     ] = "minilm",
     layer: Annotated[
         str,
-        typer.Option(help="'output' (as the encoder gives it), 'last', 'first-last-avg', or a number."),
+        typer.Option(
+            help="'output' (as the encoder gives it), 'last', 'first-last-avg', or a number."
+        ),
     ] = "output",
     pooling: Annotated[
         str | None, typer.Option(help="'mean', 'cls' or 'max', for inner layers; mean by default.")

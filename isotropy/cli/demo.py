@@ -81,9 +81,7 @@ def _table(tables: dict[str, Comparison]) -> Any:
     n, d = next(iter(tables.values())).scorecards["raw"].shape
     floors = [METRICS[metric].floor(n, d) for metric in SHOWN]
     table.add_section()
-    table.add_row(
-        "isotropic rows would get", *("" if f is None else f"{f:.3g}" for f in floors)
-    )
+    table.add_row("isotropic rows would get", *("" if f is None else f"{f:.3g}" for f in floors))
     return table
 
 

@@ -25,7 +25,8 @@ def ledoit_wolf_shrinkage(moments: Moments) -> float:
 
 def oas_shrinkage(moments: Moments) -> float:
     """Chen, Wiesel, Eldar & Hero 2010 (IEEE Trans. Signal Process. 58, 5016), equation 23,
-    in the form that scikit-learn uses."""
+    in the form that scikit-learn uses.
+    """
     covariance, n = moments.covariance(ddof=0), moments.n_effective
     d = len(covariance)
     mean_square = float((covariance**2).mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -35,7 +35,6 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     normalize: Normalize
     _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
-    _order: Any = 2
     _keeps_axes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,6 +43,10 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _solve(self, moments: Moments) -> AffineMap:
         raise NotImplementedError
+
+    def _moments_order(self) -> Literal[1, 2, 4]:
+        """The order of the moments that `_solve` needs; see `Moments`."""
+        return 2
 
     # -- fitting -----------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _fit(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> Self:
         check_normalize(self.normalize)
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             if not is_block_source(X):
                 X = self._check_rows(X, reset=reset)
@@ -90,8 +93,8 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
             return self._finish(new)
         except BaseException:  # a refused refit leaves the old state whole
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def fit_moments(self, moments: Moments) -> Self:
@@ -122,7 +125,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _new_moments(self) -> Moments:
         return Moments(
             unit="none",
-            order=self._order,
+            order=self._moments_order(),
             weight_type=getattr(self, "weight_type", "frequency"),
             normalize=self.normalize in ("before", "both"),
         )
@@ -175,8 +178,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self.affine_map_.inverse().apply(X if is_torch(X) else np.asarray(X))
 
     def to_torch(self, device: Any = None) -> Any:
-        """The fitted corrector as a ``torch.nn.Module`` (float32 buffers), normalization
-        included."""
+        """The fitted corrector, normalization included, as a ``torch.nn.Module`` in float32."""
         check_is_fitted(self)
         return self.affine_map_.to_torch(normalize=self.normalize, device=device)
 

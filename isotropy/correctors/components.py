@@ -162,9 +162,7 @@ class ConceptorNegation(AffineCorrector):
         self.eigenvalues_ = values
         scale = 1 / (1 + self.aperture**2 * values)
         mean = moments.mean if self.center else np.zeros_like(moments.mean)
-        return AffineMap(
-            mean, (vectors * scale) @ vectors.T, inverse=(vectors / scale) @ vectors.T
-        )
+        return AffineMap(mean, (vectors * scale) @ vectors.T, inverse=(vectors / scale) @ vectors.T)
 
 
 def dominant_count(values: np.ndarray, n: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -44,12 +44,14 @@ class MeanRemoval(AffineCorrector):
     [[-1.0, 0.0], [1.0, 0.0]]
     """
 
-    _order: ClassVar[Any] = 1
     _keeps_axes: ClassVar[bool] = True
 
     def __init__(self, strength: float = 1.0, *, normalize: Normalize = "none") -> None:
         self.strength = strength
         self.normalize = normalize
+
+    def _moments_order(self) -> Literal[1, 2, 4]:
+        return 1
 
     def _solve(self, moments: Moments) -> AffineMap:
         if not np.isfinite(self.strength):
@@ -85,11 +87,13 @@ class MeanDirectionRemoval(AffineCorrector):
     [[0.0, 1.0], [0.0, -1.0]]
     """
 
-    _order: ClassVar[Any] = 1
     _keeps_axes: ClassVar[bool] = True
 
     def __init__(self, *, normalize: Normalize = "none") -> None:
         self.normalize = normalize
+
+    def _moments_order(self) -> Literal[1, 2, 4]:
+        return 1
 
     def _solve(self, moments: Moments) -> AffineMap:
         mean = self.mean_ = moments.mean

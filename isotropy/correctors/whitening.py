@@ -120,8 +120,7 @@ class Whitening(AffineCorrector):
     def _keeps_axes(self) -> bool:  # type: ignore[override]
         return self.method in ("zca", "zca-cor")
 
-    @property
-    def _order(self) -> int:  # type: ignore[override]
+    def _moments_order(self) -> Literal[1, 2, 4]:
         return 4 if self.shrinkage == "ledoit-wolf" else 2
 
     def _solve(self, moments: Moments) -> AffineMap:
@@ -175,14 +174,13 @@ class Whitening(AffineCorrector):
     def _rotate(
         self, moments: Moments, vectors: np.ndarray, scales: np.ndarray, columns: np.ndarray
     ) -> AffineMap:
-        """The map ``diag(columns) U diag(scales)`` with the rotation of the method, and its
-        inverse."""
+        """The map ``diag(columns) U diag(scales)``, rotated as the method says, and its inverse."""
         there, back = vectors * scales, vectors / scales
         if self.method.startswith("zca"):
             matrix, inverse = there @ vectors.T, vectors @ back.T
         elif self.method == "cholesky":
             # The triangular factor of U diag(s^2) U', found without squaring the scales.
-            upper = np.linalg.qr(there.T, mode="r")
+            upper = np.asarray(np.linalg.qr(there.T, mode="r"))
             matrix = (upper * np.where(np.diag(upper) < 0, -1.0, 1.0)[:, None]).T
             inverse = (matrix.T @ vectors / scales) @ back.T
         else:

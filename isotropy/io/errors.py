@@ -1,0 +1,42 @@
+"""The one error that a file can cause."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["FileError", "damage"]
+
+
+class FileError(ValueError):
+    """A file cannot be read or written; the message is one line, the path first.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    problem : str
+        What is wrong with it and what to do; other libraries' line breaks are taken out.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = " ".join(problem.split())
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.path)}: {self.problem}"
+
+
+@contextmanager
+def damage(path: str | os.PathLike[str], kind: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Turn what a parser raises on broken bytes into a `FileError`."""
+    try:
+        yield
+    except FileError:  # a ValueError, as many a parser's
+        raise
+    except errors as error:
+        raise FileError(
+            path, f"not a readable {kind} file, damaged, truncated or of another format ({error})."
+        ) from error

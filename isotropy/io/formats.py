@@ -1,0 +1,57 @@
+"""The table of file formats: a new one is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from .arrow import read_arrow, read_parquet, write_arrow, write_parquet
+from .errors import FileError
+from .numpy_files import read_npy, read_npz, write_npy, write_npz
+from .rows import Rows
+from .target import Target
+from .tensors import read_safetensors, write_safetensors
+
+__all__ = ["FORMATS", "Format", "format_of"]
+
+
+class Format(NamedTuple):
+    """How files of one suffix are read and written.
+
+    Attributes
+    ----------
+    read : callable
+        Called with the path and the column, or None, it returns the rows.
+    write : callable
+        Called with a binary file and the `Target`, it gives a context whose value is a function
+        that appends a block.
+    """
+
+    read: Callable[[Path, str | None], Rows]
+    write: Callable[[IO[bytes], Target], AbstractContextManager[Callable[[np.ndarray], object]]]
+
+
+FORMATS = {
+    ".arrow": Format(read_arrow, write_arrow),
+    ".feather": Format(read_arrow, write_arrow),
+    ".npy": Format(read_npy, write_npy),
+    ".npz": Format(read_npz, write_npz),
+    ".parquet": Format(read_parquet, write_parquet),
+    ".safetensors": Format(read_safetensors, write_safetensors),
+}
+
+
+def format_of(path: Path) -> Format:
+    """The format that the suffix of `path` names."""
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise FileError(
+            path,
+            f"the suffix {path.suffix!r} names no supported format; use one of "
+            f"{', '.join(FORMATS)}.",
+        ) from None

@@ -1,0 +1,35 @@
+"""What the writer of a format has to know of the file to come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .rows import Rows
+
+__all__ = ["Target"]
+
+
+class Target(NamedTuple):
+    """A file of n rows of k numbers to be written.
+
+    Attributes
+    ----------
+    path : Path
+    shape : tuple of int
+        (n, k).
+    dtype : numpy.dtype
+        float16, float32 or float64, little-endian; every block comes in it, C-contiguous.
+    column : str
+        Name of the column, tensor or archive member.
+    like : Rows or None
+        Source of the columns to carry along, for formats that have columns.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    column: str
+    like: Rows | None
