@@ -318,10 +318,11 @@ def main(args: list[str] | None = None) -> None:
             told.add(str(message))
             typer.echo(f"isotropy: note: {message}", err=True)
 
-    warnings.showwarning = note
-    try:
-        app(args)
-    except (ValueError, OSError, ImportError) as error:
-        message = " ".join(str(error).split())
-        typer.echo(f"isotropy: error: {message}", err=True)
-        sys.exit(2)
+    with warnings.catch_warnings():
+        warnings.showwarning = note
+        try:
+            app(args)
+        except (ValueError, OSError, ImportError) as error:
+            message = " ".join(str(error).split())
+            typer.echo(f"isotropy: error: {message}", err=True)
+            sys.exit(2)

