@@ -220,12 +220,12 @@ def encode(
 ) -> None:
     """Encode texts with a sentence encoder, at any layer."""
     from .._texts import read_texts
-    from ..encoders import encode as encode_texts
+    from ..encoders import encode_blocks
     from ..io import RowWriter
 
     _check_target(output, texts)
     lines = list(read_texts(texts, column=column))
-    vectors = encode_texts(
+    blocks = encode_blocks(
         model,
         lines,
         layer=int(layer) if layer.lstrip("-").isdigit() else layer,
@@ -235,9 +235,12 @@ def encode(
         device=device,
         progress=sys.stderr.isatty(),
     )
-    with RowWriter(output, shape=vectors.shape, dtype=vectors.dtype) as writer:
-        writer.write(vectors)
-    n, d = vectors.shape
+    first = next(blocks)
+    n, d = len(lines), first.shape[1]
+    with RowWriter(output, shape=(n, d), dtype=first.dtype) as writer:
+        writer.write(first)
+        for block in blocks:
+            writer.write(block)
     _tell(
         {"rows": n, "n_features": d, "file": str(output)},
         as_json,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isotropy._optional import require
 from isotropy.encoders._layers import POOLINGS, layer_embedder
 from isotropy.encoders._models import check_device, check_max_length, lent, load
 
@@ -298,14 +297,15 @@ def _bar(total: int | None, shown: bool) -> Iterator[Advance]:
     if not shown:
         yield lambda count: None
         return
-    console = require("rich.console", extra="cli").Console(stderr=True)
-    progress = require("rich.progress", extra="cli")
+    from rich import progress
+    from rich.console import Console
+
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("Encoding texts", total=total)
         yield lambda count: bar.advance(task, count)
