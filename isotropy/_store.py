@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+
+from .io.whole import whole_file
 
 FORMAT_VERSION = 1
 
@@ -25,28 +26,6 @@ def library_version() -> str:
         return "0+unknown"
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path` so that the file appears whole or not at all."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def save_state(
     path: str | os.PathLike[str], kind: str, info: Mapping[str, Any], arrays: Mapping[str, Any]
 ) -> None:
@@ -54,7 +33,8 @@ def save_state(
     header = {"class": kind, "format_version": FORMAT_VERSION, "library_version": library_version()}
     metadata = {"isotropy": json.dumps({**header, **info})}
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(path, save(tensors, metadata))
+    with whole_file(path) as file:
+        file.write(save(tensors, metadata))
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -42,6 +42,12 @@ def documentation_sentences(limit: int | None = None) -> list[str]:
     ------
     ValueError
         If `limit` is negative.
+
+    Examples
+    --------
+    >>> from isotropy._texts import documentation_sentences
+    >>> len(documentation_sentences(1000))
+    1000
     """
     if limit is not None and limit < 0:
         raise ValueError(f"limit must be at least 0, got {limit}; None takes all sentences.")

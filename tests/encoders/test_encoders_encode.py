@@ -239,6 +239,19 @@ class TestOtherArchitectures:
         list(stream)
         assert ran == [0, 1]
 
+    def test_a_list_that_only_looks_like_the_layers_is_not_taken_for_them(self, tiny):
+        transformer = tiny[0].auto_model
+        expected = encode(tiny, TEXTS, layer=2)
+        decoys = torch.nn.ModuleList(torch.nn.Identity() for _ in range(DEPTH))
+        transformer.embeddings.decoys = decoys  # found before the layers, run beside them
+        for decoy, block in zip(decoys, transformer.encoder.layer, strict=True):
+
+            def run_beside(_, args, decoy=decoy):
+                decoy(args[0] + 1)
+
+            block.register_forward_pre_hook(run_beside)
+        np.testing.assert_array_equal(encode(tiny, TEXTS, layer=2), expected)
+
     @pytest.mark.parametrize("layer", [1, "last"])
     def test_a_decoder_beside_the_encoder_has_no_single_stack_of_layers(self, folder_of, layer):
         with pytest.raises(ValueError, match="BartModel gives no hidden states"):
@@ -323,8 +336,9 @@ class TestRows:
         assert np.array_equal(~rows.any(axis=1), blank)
         assert np.isfinite(rows).all()
 
-    def test_texts_without_tokens_do_not_break_the_output(self, folder_of):
-        assert encode(folder_of("gpt2"), ["", ""]).shape == (2, WIDTH)
+    @pytest.mark.parametrize("batch_size", [1, 64])
+    def test_texts_without_tokens_do_not_break_the_output(self, folder_of, batch_size):
+        assert encode(folder_of("gpt2"), ["", " "], batch_size=batch_size).shape == (2, WIDTH)
 
 
 class TestPrompts:
@@ -404,6 +418,10 @@ class TestTheModelIsHandedBack:
         assert [module.training for module in tiny.modules()] == modes
         assert tiny.max_seq_length == 32
         assert tiny[0].auto_model.config.output_hidden_states is keeps_states
+
+    def test_dropout_is_off_though_the_model_is_in_training(self, tiny):
+        expected = encode(tiny, TEXTS, layer=2)
+        np.testing.assert_array_equal(encode(tiny.train(), TEXTS, layer=2), expected)
 
     def test_no_hook_of_ours_stays_behind(self, tiny):
         encode(tiny, TEXTS, layer="first-last-avg")

@@ -30,7 +30,7 @@ def test_each_is_mostly_words():
 
 
 @pytest.mark.parametrize(
-    "trace", ["\n", "  ", ">>>", "::=", "****", "+---", "Changed in version", "[1]"]
+    "trace", ["\n", "  ", ">>>", " # ", "::=", "****", "+---", "Changed in version", "[1]"]
 )
 def test_no_trace_of_layout_is_left(trace):
     assert not [sentence for sentence in SENTENCES if trace in sentence]

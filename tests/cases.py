@@ -1,0 +1,93 @@
+"""Data sets named by what makes them hard, and the correctors that meet every one."""
+
+import numpy as np
+
+from isotropy import (
+    ComponentRemoval,
+    ConceptorNegation,
+    MeanDirectionRemoval,
+    MeanRemoval,
+    Whitening,
+)
+
+
+def _gaussian(n, d, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def _cone(n=400, d=16):
+    return _gaussian(n, d) + 1000 * np.ones(d)
+
+
+def _dominant(n=400, d=16):
+    X = _gaussian(n, d)
+    X[:, 3] *= 100
+    return X
+
+
+def _rank_deficient(n=400, d=16):
+    return _gaussian(n, 5) @ _gaussian(5, d, seed=1) + 3
+
+
+def _layer_norm(n=400, d=16):
+    """Rows of LayerNorm without its affine part: in float32 one direction is null but for noise."""
+    X = _gaussian(n, d).astype(np.float32) * np.linspace(0.2, 2, d, dtype=np.float32)
+    return (X - X.mean(1, keepdims=True)) / X.std(1, keepdims=True)
+
+
+def _constant_column(n=400, d=16):
+    X = _gaussian(n, d)
+    X[:, 2] = 7.25
+    return X
+
+
+def _zero_row(n=400, d=16):
+    X = _gaussian(n, d) + 1
+    X[5] = 0
+    return X
+
+
+HARD = {
+    "isotropic": _gaussian(400, 16),
+    "cone a thousand times the spread": _cone(),
+    "one dominant direction": _dominant(),
+    "rank deficient": _rank_deficient(),
+    "null direction of a LayerNorm": _layer_norm(),
+    "fewer rows than columns": _gaussian(9, 16) + 2,
+    "duplicates": np.repeat(_gaussian(40, 16), 10, axis=0),
+    "constant column": _constant_column(),
+    "zero row": _zero_row(),
+    "float16": (_gaussian(400, 16) + 2).astype(np.float16),
+    "float32": (_gaussian(400, 16) + 2).astype(np.float32),
+    "integers": np.random.default_rng(0).integers(-9, 9, size=(400, 16)),
+    "tiny numbers": (_gaussian(400, 16) * 1e-25).astype(np.float32),
+    "huge numbers": (_gaussian(400, 16) * 1e25).astype(np.float32),
+    "fortran order": np.asfortranarray(_gaussian(400, 16)),
+    "every second column": _gaussian(400, 32)[:, ::2],
+}
+
+
+# A new corrector joins every contract by a line here. With "pca", directions of equal variance
+# (all without any, once shrunk) have no basis of their own; "zca" needs none.
+CORRECTORS = [
+    MeanRemoval(),
+    MeanRemoval(0.5, normalize="both"),
+    MeanDirectionRemoval(),
+    ComponentRemoval(),
+    ComponentRemoval(3, project="paper"),
+    ComponentRemoval("d/100", normalize="before"),
+    ComponentRemoval(1, center=False),
+    ComponentRemoval(5, center=False, weights="spectrum"),
+    ConceptorNegation(),
+    ConceptorNegation(0.5, center=True, normalize="after"),
+    Whitening(),
+    Whitening("zca"),
+    Whitening("cholesky"),
+    Whitening("pca-cor"),
+    Whitening("zca-cor", normalize="both"),
+    Whitening(power=0.5, mean_strength=0.5),
+    Whitening(power="tempered", n_components=0.9),
+    Whitening("zca", shrinkage="ledoit-wolf"),
+    Whitening("zca", shrinkage="oas"),
+    Whitening("zca", epsilon=0.1, ddof=0),
+]

@@ -1,0 +1,41 @@
+"""Fixtures: hard data, every corrector, the path of large jobs, real data where it is."""
+
+from pathlib import Path
+
+import pytest
+from cases import CORRECTORS, HARD
+from sklearn.base import clone
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(params=list(HARD), ids=lambda name: name.replace(" ", "-"))
+def hard(request):
+    """Each hard data set, read-only: input is never written to."""
+    X = HARD[request.param]
+    X.flags.writeable = False
+    return X
+
+
+@pytest.fixture
+def large_job(monkeypatch):
+    """Small data takes the path of large data: float32 products, several blocks and threads."""
+    from isotropy import _rows, _sums
+
+    monkeypatch.setattr(_sums, "SMALL_JOB", 0)
+    monkeypatch.setattr(_sums, "block_rows", lambda d, itemsize: 64)
+    monkeypatch.setattr(_rows, "blas_threads", lambda: 2)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data beside the project; tests that need it skip where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared/data, which a clone does not bring")
+    return SHARED
+
+
+def pytest_generate_tests(metafunc):
+    """`corrector` in a test's arguments runs it for each of `CORRECTORS`."""
+    if "corrector" in metafunc.fixturenames:
+        metafunc.parametrize("corrector", [clone(c) for c in CORRECTORS], ids=str)
