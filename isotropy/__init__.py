@@ -11,19 +11,24 @@ from .correctors import (
     Whitening,
     load,
 )
+from .metrics import Comparison, Scorecard, compare, score
 from .moments import Moments
 
 __version__ = library_version()
 
 __all__ = [
     "AffineMap",
+    "Comparison",
     "ComponentRemoval",
     "ConceptorNegation",
     "MeanDirectionRemoval",
     "MeanRemoval",
     "Moments",
     "RankWarning",
+    "Scorecard",
     "Whitening",
     "__version__",
+    "compare",
     "load",
+    "score",
 ]

@@ -13,7 +13,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from isotropy import ComponentRemoval, MeanRemoval, Whitening
 
-
 # The checks' own data may have two columns only.
 NARROW = [
     clone(corrector).set_params(n_components=1)

@@ -1,0 +1,158 @@
+"""What every metric starts from: moments of the right kind, and what they say of unit rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from .._rows import as_matrix, block_rows, check_weights, is_block_source, is_torch, working_block
+from ..moments import Moments, as_moments, fixed_eigh
+
+__all__ = [
+    "NeedsRows",
+    "UnitRows",
+    "eigenvalues",
+    "gather",
+    "in_memory",
+    "is_streamed",
+    "row_blocks",
+    "uncentred_spectrum",
+    "variances",
+]
+
+
+WeightType = Literal["frequency", "probability"]
+
+
+class NeedsRows(ValueError):
+    """The moments at hand lack what a metric needs; passing the rows in their place helps."""
+
+
+def gather(
+    X: Any,
+    sample_weight: Any,
+    unit: Literal["sums", "gram", "none"] = "none",
+    weight_type: WeightType = "frequency",
+) -> Moments:
+    """`X` itself if it is Moments, else the moments of its rows; there must be some."""
+    moments = as_moments(X, sample_weight, unit=unit, weight_type=weight_type)
+    if not moments.n_features:
+        raise ValueError("X holds no rows of positive weight (0 samples): nothing to measure.")
+    if moments.weight_type == "frequency" and moments.total_weight <= 1 < moments.n_rows:
+        raise ValueError(
+            f"sample_weight sums to {moments.total_weight:.6g} over {moments.n_rows} rows. Weights "
+            "that sum to 1 are probabilities: score(X, sample_weight=..., "
+            "weight_type='probability'), or pass Moments(weight_type='probability')."
+        )
+    return moments
+
+
+def is_streamed(X: Any) -> bool:
+    """Whether the rows of `X` come in blocks only, with no array behind them."""
+    return is_block_source(X) and getattr(X, "array", None) is None
+
+
+def in_memory(X: Any) -> np.ndarray:
+    """All rows of `X` as one numpy array; nothing is copied that is one already."""
+    if is_streamed(X):
+        return np.concatenate([in_memory(block) for block in X.blocks()])
+    X = as_matrix(X.array if is_block_source(X) else X)
+    if not is_torch(X):
+        return X
+    X = X.cpu()
+    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+
+
+def row_blocks(X: Any, sample_weight: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Blocks of the rows of `X` in float64, each with its weights, from any source of rows."""
+    streamed = is_streamed(X)
+    n = X.shape[0] if streamed else len(in_memory(X))
+    weights, first = check_weights(sample_weight, n), 0
+    for source in X.blocks() if streamed else [X]:
+        source = in_memory(source)
+        step = block_rows(source.shape[1], 8)
+        for start in range(0, len(source), step):
+            block = working_block(source, start, min(start + step, len(source)), np.float64)
+            rows = slice(first + start, first + start + len(block))
+            yield block, None if weights is None else weights[rows]
+        first += len(source)
+
+
+def _require_second_order(moments: Moments) -> None:
+    if moments.scatter is None:
+        raise NeedsRows("needs the covariance: pass the rows, or Moments of order=4")
+
+
+def eigenvalues(moments: Moments) -> np.ndarray:
+    """Eigenvalues of the covariance (ddof=0), falling, with rounding noise set to zero.
+
+    All are zero where there is no spread: a single row, or rows that are all the same.
+    """
+    _require_second_order(moments)
+    values = moments.spectrum(0)[0]
+    return np.where(values > moments.noise_floor(float(values[0])), values, 0.0)
+
+
+def variances(moments: Moments) -> np.ndarray:
+    """Variance (ddof=0) of each dimension, with rounding noise set to zero."""
+    _require_second_order(moments)
+    values = np.diag(moments.covariance(0))
+    return np.where(values > moments.noise_floor(float(values.max())), values, 0.0)
+
+
+def uncentred_spectrum(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (falling, rounding noise set to zero) and eigenvectors of X'X / n."""
+    _require_second_order(moments)
+    if "uncentred" not in moments._eigen:
+        moments._eigen["uncentred"] = fixed_eigh(moments.second_moment())
+    values, vectors = moments._eigen["uncentred"]
+    return np.where(values > moments.noise_floor(float(values[0])), values, 0.0), vectors
+
+
+@dataclass(frozen=True)
+class UnitRows:
+    """What moments say about the rows scaled to length one; zero rows do not count."""
+
+    moments: Moments
+
+    def __post_init__(self) -> None:
+        if self.moments.unit_sum is None:
+            raise NeedsRows("needs sums of unit rows: pass the rows, or Moments(unit='sums')")
+
+    @cached_property
+    def n(self) -> float:
+        """How many rows: the sum of frequencies, Kish's size for probabilities."""
+        total, squares = self.moments.unit_weight, self.moments.unit_weight2
+        if not total > 0:
+            return 0.0
+        return total if self.moments.weight_type == "frequency" else total**2 / squares
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """The mean of the unit rows, (d,)."""
+        assert self.moments.unit_sum is not None
+        return self.moments.unit_sum / self.moments.unit_weight
+
+    @cached_property
+    def self_products(self) -> np.ndarray:
+        """What rows that meet themselves add to the square of the mean, by dimension, (d,)."""
+        assert self.moments.unit_square_sum is not None
+        return self.moments.unit_square_sum / self.moments.unit_weight**2
+
+    @cached_property
+    def mean_square(self) -> float:
+        """Squared length of the mean: the mean cosine with self-pairs included."""
+        return min(1.0, float(self.mean @ self.mean))
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance (d, d) of the unit rows, ddof=0."""
+        if self.moments.unit_gram is None:
+            raise NeedsRows(
+                "needs the Gram matrix of unit rows: pass the rows, or Moments(unit='gram')"
+            )
+        return self.moments.unit_gram / self.moments.unit_weight - np.outer(self.mean, self.mean)

@@ -1,0 +1,233 @@
+"""Distances between Gaussians fitted to rows: to the isotropic one, or between two sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..moments import Moments
+from ._inputs import eigenvalues, gather
+from .spectrum import marchenko_pastur_spectrum
+
+__all__ = ["bhattacharyya", "kl_divergence", "wasserstein2"]
+
+
+def kl_divergence(
+    X: Any, Y: Any = None, sample_weight: Any = None, *, include_mean: bool = True
+) -> float:
+    r"""Kullback-Leibler divergence KL(N(mu, C) || target) of the Gaussian fitted to `X`, in nats.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), `isotropy.io` rows, or Moments
+    Y : like `X`, optional
+        The target is the Gaussian fitted to `Y` (weighted, if given as Moments). By default it is
+        N(0, s I) with s the mean square of `X` in a dimension, ``(tr C + |mu|^2) / d``, which is
+        the closest s; the value then does not depend on the scale of `X`.
+    sample_weight : array of shape (n,), optional
+        Frequencies of the rows of `X`.
+    include_mean : bool, default=True
+        False takes both Gaussians about 0: the spectrum alone decides, with s = tr C / d.
+
+    Returns
+    -------
+    float
+        From 0, the same Gaussian, up. Infinite where a covariance is not of full numerical rank,
+        as for n <= d and for mean-pooled LayerNorms: `wasserstein2` stays finite there. NaN where
+        there is no spread.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `Y` differ in dimensions.
+
+    Notes
+    -----
+    ``(tr(B^-1 A) + m'B^-1 m - d + log det B - log det A) / 2`` with A, B the covariances and m the
+    difference of the means; to the isotropic Gaussian ``(d log s - log det C) / 2``. Sees mean and
+    covariance only; small eigenvalues rule it. Moments only. O(n d^2 + d^3).
+
+    References
+    ----------
+    Kullback & Leibler 1951, "On information and sufficiency".
+    """
+    first = gather(X, sample_weight)
+    if Y is None:
+        return _kl_to_isotropic(*_isotropic_terms(first, include_mean))
+    second = gather(Y, None)
+    shift = _shift(first, second, include_mean)
+    if not _regular(first, second):
+        return _degenerate(first, second)
+    values, vectors = second.spectrum()
+    along = vectors.T @ first.covariance() @ vectors
+    trace = (np.diag(along) / values).sum() + ((shift @ vectors) ** 2 / values).sum()
+    logs = np.log(values).sum() - np.log(first.spectrum()[0]).sum()
+    return max(0.0, float(trace - len(values) + logs) / 2)
+
+
+def bhattacharyya(
+    X: Any, Y: Any = None, sample_weight: Any = None, *, include_mean: bool = True
+) -> float:
+    r"""Bhattacharyya distance between the Gaussian fitted to `X` and a target.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), `isotropy.io` rows, or Moments
+    Y : like `X`, optional
+        As in `kl_divergence`: the isotropic Gaussian of the mean square of `X` by default.
+    sample_weight : array of shape (n,), optional
+        Frequencies of the rows of `X`.
+    include_mean : bool, default=True
+        As in `kl_divergence`.
+
+    Returns
+    -------
+    float
+        From 0, the same Gaussian, up; minus the log of their overlap. Infinite where a covariance
+        is not of full numerical rank. NaN where there is no spread.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `Y` differ in dimensions.
+
+    Notes
+    -----
+    ``m'S^-1 m / 8 + log(det S / sqrt(det A det B)) / 2`` with S = (A + B) / 2. Symmetric in the
+    two. Sees mean and covariance only. Moments only. O(n d^2 + d^3).
+
+    References
+    ----------
+    Bhattacharyya 1943; for Gaussians Kailath 1967, "The divergence and Bhattacharyya distance
+    measures in signal selection".
+    """
+    first = gather(X, sample_weight)
+    if Y is None:
+        return _bhattacharyya_to_isotropic(*_isotropic_terms(first, include_mean))
+    second = gather(Y, None)
+    shift = _shift(first, second, include_mean)
+    if not _regular(first, second):
+        return _degenerate(first, second)
+    values, vectors = np.linalg.eigh((first.covariance() + second.covariance()) / 2)
+    own = [np.log(moments.spectrum()[0]).sum() for moments in (first, second)]
+    distance = ((shift @ vectors) ** 2 / values).sum() / 8
+    return max(0.0, float(distance + (np.log(values).sum() - sum(own) / 2) / 2))
+
+
+def wasserstein2(
+    X: Any, Y: Any = None, sample_weight: Any = None, *, include_mean: bool = True
+) -> float:
+    r"""2-Wasserstein (Bures) distance between the Gaussian fitted to `X` and a target.
+
+    The distance W2 itself, not its square.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), `isotropy.io` rows, or Moments
+    Y : like `X`, optional
+        The target is the Gaussian fitted to `Y`, and the distance in the units of the rows. By
+        default `X` is divided by the root of its mean square in a dimension and the target is
+        N(0, I): the value then does not depend on the scale of `X`.
+    sample_weight : array of shape (n,), optional
+        Frequencies of the rows of `X`.
+    include_mean : bool, default=True
+        As in `kl_divergence`.
+
+    Returns
+    -------
+    float
+        From 0, the same Gaussian, up; to the isotropic one at most sqrt(2 d). Finite for any rank.
+        NaN where there is no spread to compare with the isotropic one.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `Y` differ in dimensions.
+
+    Notes
+    -----
+    ``W2^2 = |m|^2 + tr A + tr B - 2 tr (A^1/2 B A^1/2)^1/2``; to N(0, I)
+    ``|mu|^2 + sum (sqrt l - 1)^2``. Between sets it is computed as the smallest
+    ``|A^1/2 - B^1/2 U|`` over rotations U, which does not cancel for two sets that are alike.
+    Sees mean and covariance only; large eigenvalues rule it. Moments only. O(n d^2 + d^3).
+
+    References
+    ----------
+    Dowson & Landau 1982, "The Frechet distance between multivariate normal distributions".
+    """
+    first = gather(X, sample_weight)
+    if Y is None:
+        return _wasserstein_to_isotropic(*_isotropic_terms(first, include_mean))
+    second = gather(Y, None)
+    shift = _shift(first, second, include_mean)
+    if min(first.n_effective, second.n_effective) <= 1:
+        return float("nan")
+    a, b = (_root(*moments.spectrum()) for moments in (first, second))
+    left, _, right = np.linalg.svd(b @ a)
+    rest = a - b @ (left @ right)
+    return float(np.sqrt(shift @ shift + np.vdot(rest, rest)))
+
+
+def _shift(first: Moments, second: Moments, include_mean: bool) -> np.ndarray:
+    """Difference of the means, or zero."""
+    if first.n_features != second.n_features:
+        raise ValueError(
+            f"X has {first.n_features} dimensions and Y {second.n_features}: a distance needs the "
+            "same. Correct or truncate both in the same way."
+        )
+    return (first.mean - second.mean) * include_mean
+
+
+def _regular(first: Moments, second: Moments) -> bool:
+    return all(eigenvalues(moments).all() for moments in (first, second))
+
+
+def _degenerate(first: Moments, second: Moments) -> float:
+    """One row has no covariance; a covariance of lower rank is infinitely far."""
+    return float("nan" if min(first.n_effective, second.n_effective) <= 1 else "inf")
+
+
+def _root(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The symmetric square root of a covariance."""
+    return (vectors * np.sqrt(values)) @ vectors.T
+
+
+# -- to the isotropic Gaussian: functions of eigenvalues and squares of the mean along them ------
+
+
+def _isotropic_terms(moments: Moments, include_mean: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, and squares of the mean along the eigenvectors, over the mean square s.
+
+    Both are NaN for one row, which has no covariance, and where s is 0.
+    """
+    values = eigenvalues(moments)
+    squares = np.zeros_like(values)
+    if include_mean:
+        squares = (moments.mean @ moments.spectrum(0)[1]) ** 2
+    s = float(values.mean() + squares.mean())
+    if moments.n_effective <= 1 or not s > 0:
+        return np.full_like(values, np.nan), squares
+    return values / s, squares / s
+
+
+def _kl_to_isotropic(values: np.ndarray, squares: np.ndarray) -> float:
+    # The traces, sum (values + squares), make d by the choice of s, and cancel.
+    with np.errstate(divide="ignore"):
+        return float(-np.log(values).sum() / 2)
+
+
+def _bhattacharyya_to_isotropic(values: np.ndarray, squares: np.ndarray) -> float:
+    between = (values + 1) / 2
+    with np.errstate(divide="ignore"):
+        overlap = (np.log(between) - np.log(values) / 2).sum()
+    return float((squares / between).sum() / 8 + overlap / 2)
+
+
+def _wasserstein_to_isotropic(values: np.ndarray, squares: np.ndarray) -> float:
+    return float(np.sqrt(squares.sum() + ((np.sqrt(values) - 1) ** 2).sum()))
+
+
+def isotropic_terms_floor(n: float, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `_isotropic_terms` expects of n isotropic Gaussian rows."""
+    return marchenko_pastur_spectrum(n, d) * (1 - 1 / n), np.full(d, 1 / n)

@@ -1,0 +1,484 @@
+"""The registry: what is known of every metric beside its value. A new metric is one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from ..moments import Moments
+from . import cosine, gaussian, partition, spectrum, uniformity
+
+__all__ = ["METRICS", "Metric", "register"]
+
+Bound = float | Callable[[int], float]
+"""A number, or a function of the number of dimensions."""
+
+
+def _unknown(n: float, d: int) -> float | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        Key in `METRICS` and in a `Scorecard`.
+    title : str
+        What it is, in a few words.
+    function : callable
+        ``function(X, sample_weight=None) -> float`` of rows or Moments. Where `needs` is "rows",
+        ``function(X, sample_weight=None, weight_type="frequency")`` of rows.
+    range : pair of bounds
+        Smallest and largest value; a bound is a number or a function of d.
+    ideal : bound or None
+        The value of a perfectly isotropic distribution; None where none is defined.
+    better : {"lower", "higher"} or None
+        Which way is more isotropic; None where it is the ideal itself, from both sides.
+    needs : {"moments", "unit_gram", "rows"}
+        "moments" with sums of unit rows suffice; or also the Gram matrix of unit rows; or rows.
+    cost : str
+        Beside the pass over the rows that gathers the Moments.
+    source : str
+        Paper.
+    floor : callable
+        ``floor(n, d)``: about the value that n isotropic Gaussian rows of dimension d get, None
+        where unknown.
+    p_value, standard_error : callable or None
+        Of ``Moments``. The p-value is that of the floor's null, isotropy.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., float]
+    range: tuple[Bound, Bound]
+    ideal: Bound | None
+    better: Literal["lower", "higher"] | None
+    needs: Literal["moments", "unit_gram", "rows"]
+    cost: str
+    source: str
+    floor: Callable[[float, int], float | None] = _unknown
+    p_value: Callable[[Moments], float] | None = None
+    standard_error: Callable[[Moments], float] | None = None
+
+    def bounds(self, d: int) -> tuple[float, float]:
+        """The range in d dimensions."""
+        return _at(self.range[0], d), _at(self.range[1], d)
+
+    def ideal_at(self, d: int) -> float | None:
+        """The ideal in d dimensions; None where none is defined."""
+        return None if self.ideal is None else _at(self.ideal, d)
+
+
+def _at(bound: Bound, d: int) -> float:
+    return float(bound(d) if callable(bound) else bound)
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by name, in the order of a scorecard."""
+
+
+def register(metric: Metric) -> Metric:
+    """Add a metric to `METRICS`: `score`, `compare` and `make_scorer` know it from then on.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if metric.name in METRICS:
+        raise ValueError(f"A metric named {metric.name!r} is registered already; take another.")
+    METRICS[metric.name] = metric
+    return metric
+
+
+def _d(d: int) -> float:
+    return float(d)
+
+
+def _of_spectrum(
+    function: Callable[[np.ndarray], float],
+) -> Callable[[float, int], float | None]:
+    """The floor of a function of eigenvalues: that function of the Marchenko-Pastur spectrum."""
+
+    def floor(n: float, d: int) -> float | None:
+        return function(spectrum.marchenko_pastur_spectrum(n, d)) if n > 1 else None
+
+    return floor
+
+
+def _of_isotropic_terms(
+    function: Callable[[np.ndarray, np.ndarray], float],
+) -> Callable[[float, int], float | None]:
+    def floor(n: float, d: int) -> float | None:
+        return function(*gaussian.isotropic_terms_floor(n, d)) if n > 1 else None
+
+    return floor
+
+
+def _uncentred_floor(n: float, d: int) -> float | None:
+    # The matrix is not centred, so no row is lost to the mean.
+    return spectrum._entropy_rank(np.sqrt(spectrum.marchenko_pastur_spectrum(n + 1, d)))
+
+
+def _sphericity_floor(n: float, d: int) -> float | None:
+    return spectrum.sphericity_null(n, d)[0] if n > 1 else None
+
+
+def _sphericity_pvalue(moments: Moments) -> float:
+    return spectrum.sphericity_test(moments).pvalue
+
+
+_SPECTRUM_COST = "O(d^3), one eigendecomposition for all"
+_PARTITION_SOURCE = "Arora et al. 2016; Mu & Viswanath 2018"
+
+for _metric in (
+    Metric(
+        name="mean_cosine",
+        title="mean cosine of two rows",
+        function=cosine.mean_cosine,
+        range=(-1.0, 1.0),
+        ideal=0.0,
+        better=None,
+        needs="moments",
+        cost="O(d)",
+        source="Ethayarajh 2019",
+        floor=lambda n, d: 0.0,
+        p_value=cosine.mean_cosine_pvalue,
+        standard_error=cosine.mean_cosine_error,
+    ),
+    Metric(
+        name="cosine_spread",
+        title="standard deviation of the cosines",
+        function=cosine.cosine_spread,
+        range=(0.0, 1.0),
+        ideal=lambda d: d**-0.5,
+        better=None,
+        needs="unit_gram",
+        cost="O(d^2); the Gram matrix doubles the pass",
+        source="Zhang et al. 2017",
+        floor=lambda n, d: d**-0.5,
+    ),
+    Metric(
+        name="top_contribution",
+        title="share of the mean cosine from its top dimension",
+        function=cosine.top_contribution,
+        range=(lambda d: 1 / d, np.inf),
+        ideal=lambda d: 1 / d,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Timkey & van Schijndel 2021",
+    ),
+    Metric(
+        name="rogue_dimension_count",
+        title="dimensions of outlying mean or variance",
+        function=cosine.rogue_dimension_count,
+        range=(0.0, _d),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Kovaleva et al. 2021",
+        floor=cosine.rogue_dimension_floor,
+    ),
+    Metric(
+        name="resultant_length",
+        title="length of the mean direction",
+        function=cosine.resultant_length,
+        range=(0.0, 1.0),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Mardia & Jupp 2000",
+        floor=cosine.resultant_floor,
+        p_value=cosine.mean_cosine_pvalue,
+    ),
+    Metric(
+        name="vmf_concentration",
+        title="von Mises-Fisher concentration",
+        function=cosine.vmf_concentration,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Banerjee et al. 2005, equation 4.4",
+        floor=cosine.vmf_floor,
+    ),
+    Metric(
+        name="isoscore",
+        title="IsoScore, corrected for few rows",
+        function=spectrum.isoscore,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman et al. 2022; Himeno & Yamada 2014",
+        floor=lambda n, d: 1.0,
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="isoscore_plain",
+        title="IsoScore as in the paper",
+        function=partial(spectrum.isoscore, corrected=False),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman et al. 2022",
+        floor=_of_spectrum(spectrum._isoscore),
+    ),
+    Metric(
+        name="isoscore_star",
+        title="IsoScore*, shrunk by 0.2",
+        function=spectrum.isoscore_star,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman & Eickhoff 2024",
+        floor=_of_spectrum(spectrum._star_isoscore),
+    ),
+    Metric(
+        name="participation_ratio",
+        title="participation ratio, corrected for few rows",
+        function=spectrum.participation_ratio,
+        range=(1.0, _d),
+        ideal=_d,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Himeno & Yamada 2014",
+        floor=lambda n, d: float(d),
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="effective_rank",
+        title="effective rank (entropy of the variances)",
+        function=spectrum.effective_rank,
+        range=(1.0, _d),
+        ideal=_d,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Roy & Vetterli 2007",
+        floor=_of_spectrum(spectrum._entropy_rank),
+    ),
+    Metric(
+        name="rankme",
+        title="RankMe (entropy of the singular values)",
+        function=spectrum.rankme,
+        range=(1.0, _d),
+        ideal=_d,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source="Garrido et al. 2023, equation 1",
+        floor=_uncentred_floor,
+    ),
+    Metric(
+        name="stable_rank",
+        title="stable rank (total over top variance)",
+        function=spectrum.stable_rank,
+        range=(1.0, _d),
+        ideal=_d,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudelson & Vershynin 2007",
+        floor=_of_spectrum(spectrum._stable_rank),
+    ),
+    Metric(
+        name="top_variance_share",
+        title="share of variance of the top direction",
+        function=spectrum.top_variance_share,
+        range=(lambda d: 1 / d, 1.0),
+        ideal=lambda d: 1 / d,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Ethayarajh 2019",
+        floor=_of_spectrum(spectrum._top_variance_share),
+    ),
+    Metric(
+        name="numerical_rank",
+        title="dimensions above rounding noise",
+        function=spectrum.numerical_rank,
+        range=(0.0, _d),
+        ideal=_d,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="",
+        floor=_of_spectrum(spectrum._rank),
+    ),
+    Metric(
+        name="condition_number",
+        title="condition number above rounding noise",
+        function=spectrum.condition_number,
+        range=(1.0, np.inf),
+        ideal=1.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="",
+        floor=_of_spectrum(spectrum._condition_number),
+    ),
+    Metric(
+        name="sphericity",
+        title="John's sphericity statistic",
+        function=spectrum.sphericity,
+        range=(0.0, lambda d: d - 1),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="John 1972; Ledoit & Wolf 2002",
+        floor=_sphericity_floor,
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="noise_edge",
+        title="directions above the noise edge",
+        function=spectrum.noise_edge,
+        range=(0.0, _d),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Marchenko & Pastur 1967; Gavish & Donoho 2014",
+        floor=lambda n, d: 0.0,
+    ),
+    Metric(
+        name="spectrum_decay",
+        title="exponent of the spectrum's decay",
+        function=spectrum.spectrum_decay,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Agrawal et al. 2022",
+        floor=_of_spectrum(spectrum._spectrum_decay),
+    ),
+    Metric(
+        name="partition_isotropy",
+        title="partition isotropy I(W)",
+        function=partition.partition_isotropy,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="rows",
+        cost="O(n d^2) and 2 n d exponentials",
+        source=_PARTITION_SOURCE,
+        floor=partition.partition_floor,
+    ),
+    Metric(
+        name="partition_gaussian",
+        title="I(W) of the Gaussian fitted",
+        function=partial(partition.partition_isotropy, form="gaussian"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partition.partition_floor,
+    ),
+    Metric(
+        name="partition_first",
+        title="I(W) to first order",
+        function=partial(partition.partition_isotropy, form="first"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partial(partition.partition_floor, form="first"),
+    ),
+    Metric(
+        name="partition_second",
+        title="I(W) to second order",
+        function=partial(partition.partition_isotropy, form="second"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partial(partition.partition_floor, form="second"),
+    ),
+    Metric(
+        name="uniformity",
+        title="uniformity (t = 2)",
+        function=uniformity.uniformity,
+        range=(-8.0, 0.0),
+        ideal=uniformity.uniformity_floor,
+        better="lower",
+        needs="rows",
+        cost="O(n^2 d)",
+        source="Wang & Isola 2020, equation 2",
+        floor=lambda n, d: uniformity.uniformity_floor(d),
+    ),
+    Metric(
+        name="uniformity_cumulant",
+        title="uniformity to the second cumulant",
+        function=uniformity.uniformity_cumulant,
+        range=(-8.0, 8.0),
+        ideal=lambda d: -4 + 8 / d,
+        better="lower",
+        needs="unit_gram",
+        cost="O(d^2); the Gram matrix doubles the pass",
+        source="Wang & Isola 2020",
+        floor=lambda n, d: -4 + 8 / d,
+    ),
+    Metric(
+        name="kl_divergence",
+        title="Kullback-Leibler to the isotropic Gaussian",
+        function=gaussian.kl_divergence,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Kullback & Leibler 1951",
+        floor=_of_isotropic_terms(gaussian._kl_to_isotropic),
+    ),
+    Metric(
+        name="bhattacharyya",
+        title="Bhattacharyya to the isotropic Gaussian",
+        function=gaussian.bhattacharyya,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Kailath 1967",
+        floor=_of_isotropic_terms(gaussian._bhattacharyya_to_isotropic),
+    ),
+    Metric(
+        name="wasserstein2",
+        title="2-Wasserstein to the isotropic Gaussian",
+        function=gaussian.wasserstein2,
+        range=(0.0, lambda d: (2 * d) ** 0.5),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Dowson & Landau 1982",
+        floor=_of_isotropic_terms(gaussian._wasserstein_to_isotropic),
+    ),
+):
+    register(_metric)
