@@ -51,7 +51,7 @@ def run(folder: Path, n_sentences: int) -> None:
     for name, layer in LAYERS.items():
         vectors = encode("minilm", texts, layer=layer, progress=console.is_terminal)
         with warnings.catch_warnings():
-            # LayerNorm leaves a direction without variance: nothing a reader of the demo can act on.
+            # LayerNorm leaves a direction without variance: nothing to act on here.
             warnings.simplefilter("ignore", RankWarning)
             fitted = {key: each.fit(vectors[::2]) for key, each in correctors().items()}
         tables[name] = compare(vectors[1::2], fitted, metrics="all", refit=False)

@@ -12,6 +12,7 @@ from .cosine import (
     vmf_concentration,
 )
 from .gaussian import bhattacharyya, kl_divergence, wasserstein2
+from .pairs import uniformity, uniformity_cumulant, uniformity_floor
 from .partition import partition_isotropy
 from .registry import METRICS, Metric, register
 from .scorecard import Comparison, Score, Scorecard, compare, score
@@ -33,7 +34,6 @@ from .spectrum import (
     stable_rank,
     top_variance_share,
 )
-from .uniformity import uniformity, uniformity_cumulant, uniformity_floor
 
 __all__ = [
     "METRICS",

