@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-BLOCK_BYTES = 24 * 2**20
+BLOCK_BYTES = 12 * 2**20
 """Bytes of working memory a block of rows takes per thread: large enough for the matrix
 product to run at full speed, small enough for the state to stay the larger part."""
 

@@ -143,9 +143,7 @@ class Pass:
         n_blocks = -(-self.n // self.rows_per_block)
         n_workers = 1 if self.on_device else workers_for(n_blocks)
         rows = min(self.n, self.rows_per_block)
-        # Buffers come from the calling thread: its heap keeps such sizes for the next call, while
-        # fresh memory costs more page faults than the copy into it.
-        buffers = [_Buffers(self, rows, self.dtype) for _ in range(n_workers)]
+        buffers = _Buffers.of(self, n_workers, rows)
         parts = [RawSums(self.d) for _ in range(n_workers)]
 
         def work(worker: int) -> None:
@@ -169,7 +167,8 @@ class Pass:
             raise_on_bad_row(block, self.first_row + start)
             # Good rows, but a square overflowed or vanished: once more in float64.
             wide = working_block(block, 0, stop, np.float64)
-            if not self._add_block(total, wide, weights, _Buffers(self, len(wide), np.float64)):
+            (buffers,) = _Buffers.of(self, 1, len(wide), np.float64)
+            if not self._add_block(total, wide, weights, buffers):
                 raise ValueError("X holds numbers whose squares overflow float64; rescale X.")
 
     def _add_block(
@@ -238,16 +237,30 @@ class Pass:
 class _Buffers:
     """Memory of one thread: centred rows, unit rows and a product, where the pass needs them."""
 
-    def __init__(self, run: Pass, rows: int, dtype: Any) -> None:
-        def empty(*shape: int) -> Any:
+    def __init__(self, centred: Any, hats: Any, product: Any) -> None:
+        self.centred, self.hats, self.product = centred, hats, product
+
+    @classmethod
+    def of(cls, run: Pass, workers: int, rows: int, dtype: Any = None) -> list[_Buffers]:
+        """Buffers for so many threads, each kind in one piece and from the calling thread.
+
+        The heap of that thread keeps pieces up to 32 MiB for the next call (glibc); fresh memory
+        would cost more in page faults than the copy into it.
+        """
+        dtype = dtype or run.dtype
+
+        def empty(wanted: bool, rows: int) -> Any:
+            if not wanted:
+                return [None] * workers
+            shape = (workers, rows, run.d)
             if not run.on_device:
                 return np.empty(shape, dtype)
             return run.xp.empty(shape, dtype=dtype_in(run.xp, dtype), device=run.X.device)
 
-        copied = run.shift.any() or run.normalize or run.weights is not None
-        self.centred = empty(rows, run.d) if copied else None
-        self.hats = empty(rows, run.d) if run.unit == "gram" else None
-        self.product = empty(run.d, run.d) if run.order > 1 or run.unit == "gram" else None
+        copied = bool(run.shift.any()) or run.normalize or run.weights is not None
+        gram = run.unit == "gram"
+        parts = empty(copied, rows), empty(gram, rows), empty(run.order > 1 or gram, run.d)
+        return [cls(*part) for part in zip(*parts, strict=True)]
 
 
 def _like(block: Any, values: np.ndarray) -> Any:

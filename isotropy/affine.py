@@ -91,6 +91,7 @@ class AffineMap:
         self.offset = np.zeros(k) if offset is None else _finite("offset", offset, 1)
         if self.offset.shape != (k,):
             raise ValueError(f"offset must have shape ({k},), got {self.offset.shape}.")
+        self._cast: dict[tuple[str, str], _NumpyRows] = {}
         self._inverse = None if inverse is None else _finite("inverse", inverse, 2)
         if self._inverse is not None and self._inverse.shape != (k, d):
             raise ValueError(f"inverse must have shape ({k}, {d}), got {self._inverse.shape}.")
@@ -166,9 +167,11 @@ class AffineMap:
             out = np.empty((n, self.n_features_out), dtype)
         elif out.shape != (n, self.n_features_out):
             raise ValueError(f"out has shape {out.shape}, wanted {(n, self.n_features_out)}.")
-        rows = _NumpyRows(self, np.promote_types(dtype, np.float32), normalize)
+        rows = self._in_type(np.promote_types(dtype, np.float32), normalize)
         n_blocks = -(-n // _ROWS_IN_CACHE)
         n_workers = workers_for(n_blocks)
+        shape = min(n, _ROWS_IN_CACHE), self.n_features_in
+        buffers = [np.empty(shape, rows.dtype) for _ in range(n_workers)]
 
         def work(worker: int) -> None:
             for index in range(worker, n_blocks, n_workers):
@@ -176,12 +179,19 @@ class AffineMap:
                 stop = min(start + _ROWS_IN_CACHE, n)
                 block = working_block(X, start, stop, rows.dtype)
                 with np.errstate(over="ignore", invalid="ignore"):
-                    finite = rows.write(block, out[start:stop])
+                    finite = rows.write(block, out[start:stop], buffers[worker])
                 if not finite:
                     raise_on_bad_row(block, first_row + start)
 
         spread(work, n_workers)
         return out
+
+    def _in_type(self, dtype: Any, normalize: Normalize) -> _NumpyRows:
+        """The map in the type of the rows; kept, since rows may come one by one."""
+        key = np.dtype(dtype).str, normalize
+        if key not in self._cast:
+            self._cast[key] = _NumpyRows(self, dtype, normalize)
+        return self._cast[key]
 
     def _apply_torch(self, X: torch.Tensor, normalize: Normalize) -> torch.Tensor:
         import torch
@@ -213,7 +223,8 @@ class AffineMap:
         """What remains to be added once a rounded mean was subtracted."""
         left = shift - self.mean
         if self._dense is not None:
-            left = left @ self._dense
+            # No BLAS: its threads would spin on after so small a product, in the way of ours.
+            left = np.einsum("i,ij->j", left, self._dense)
         elif self.removed is not None:
             left = left - (left @ self.removed[0]) @ self.removed[1]
         return self.offset + left
@@ -298,12 +309,13 @@ class _NumpyRows:
             self.removed = tuple(part.astype(dtype) for part in affine.removed)
         self.moves = bool(self.shift.any())
 
-    def write(self, x: np.ndarray, out: np.ndarray) -> bool:
-        """Write the mapped rows to `out`; False where something is not finite."""
+    def write(self, x: np.ndarray, out: np.ndarray, buffer: np.ndarray) -> bool:
+        """Write the mapped rows to `out`; False where something may not be finite."""
+        z = buffer[: len(x)]
         if self.before:
-            x = x * _inverse_norms(x)
+            x = np.multiply(x, _inverse_norms(x), out=z)
         if self.moves:
-            x = x - self.shift
+            x = np.subtract(x, self.shift, out=z)
         y = out if out.dtype == self.dtype else np.empty(out.shape, self.dtype)
         if self.dense is not None:
             np.matmul(x, self.dense, out=y)
@@ -318,7 +330,7 @@ class _NumpyRows:
             finite = bool(np.isfinite(scale).all())
             y *= scale
         else:
-            finite = bool(np.isfinite(np.add.reduce(y, axis=None)))
+            finite = bool(np.isfinite(np.vdot(y, y)))
         if y is not out:
             out[...] = y
         return finite and (y.size > 0 or bool(np.isfinite(x).all()))

@@ -1,8 +1,10 @@
-"""What every affine corrector inherits: a corrector is one method, ``_solve(moments)``."""
+"""What every corrector inherits; an affine one is a single method, ``_solve(moments)``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,10 +16,145 @@ from .._store import load_state, save_state
 from ..affine import AffineMap, Normalize, check_normalize
 from ..moments import Moments
 
-__all__ = ["AffineCorrector", "load"]
+__all__ = ["AffineCorrector", "Corrector", "load"]
 
 
-class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of all correctors: checks of rows, feature names, a refit that fails whole, files.
+
+    A subclass gives ``_map_state`` and ``_restore_map``, the JSON-able numbers and the arrays that
+    its map is made of. All else that a file holds are its parameters, its fitted attributes that
+    are plain or arrays, and on request its `Moments`.
+    """
+
+    _classes: ClassVar[dict[str, type[Corrector]]] = {}
+    _not_saved: ClassVar[frozenset[str]] = frozenset({"moments_", "n_features_in_"})
+    moments_: Moments | None
+    n_features_in_: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            if "_classes" in vars(base):
+                base._classes[cls.__name__] = cls  # type: ignore[attr-defined]
+
+    def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        raise NotImplementedError
+
+    def _restore_map(self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        raise NotImplementedError
+
+    def _check_rows(self, X: Any, *, reset: bool) -> Any:
+        if not is_torch(X):
+            # Bad numbers are found, with their row, by the pass over the blocks.
+            return validate_data(
+                self, X, reset=reset, ensure_all_finite=False, ensure_min_samples=int(reset)
+            )
+        as_matrix(X)
+        if reset:
+            if not len(X):
+                raise ValueError("Found array with 0 sample(s); at least 1 is required.")
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return X
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """A refused refit leaves the old state whole."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
+        return tags
+
+    def _save(self, path: str | os.PathLike[str], moments: bool) -> None:
+        check_is_fitted(self)
+        more, tensors = self._map_state()
+        info: dict[str, Any] = {
+            "parameters": {name: _plain(value) for name, value in self.get_params().items()},
+            "n_features_in": self.n_features_in_,
+            "n_rows": self.moments_.n_rows if self.moments_ is not None else None,
+            "fitted": {},
+            **more,
+        }
+        arrays = {f"map.{name}": array for name, array in tensors.items()}
+        for name, value in vars(self).items():
+            if not name.endswith("_") or name in self._not_saved:
+                continue
+            if name == "feature_names_in_":
+                info["feature_names_in"] = [str(label) for label in value]
+            elif isinstance(value, np.ndarray):
+                arrays[f"fitted.{name}"] = value
+            else:
+                info["fitted"][name] = _plain(value)
+        if moments:
+            if self.moments_ is None:
+                raise ValueError("This corrector was loaded without its moments: none to save.")
+            state, tensors = self.moments_.state()
+            info["moments"] = state
+            arrays.update({f"moments.{name}": array for name, array in tensors.items()})
+        save_state(path, type(self).__name__, info, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        corrector = load(path)
+        if not isinstance(corrector, cls):
+            raise ValueError(f"{path}: holds a {type(corrector).__name__}, not a {cls.__name__}.")
+        return corrector
+
+
+def load(path: str | os.PathLike[str]) -> Corrector:
+    """Load a fitted corrector of any class from the safetensors file that its `save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such file, was changed, or was written by a newer, incompatible version.
+    """
+    info, arrays = load_state(path)
+    known = Corrector._classes
+    if info["class"] not in known:
+        raise ValueError(f"{path}: holds a {info['class']!r}; correctors are {sorted(known)}.")
+    groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
+    for name, array in arrays.items():
+        group, _, rest = name.partition(".")
+        if group not in groups:
+            raise ValueError(f"{path}: unexpected array {name!r}.")
+        groups[group][rest] = array
+    try:
+        corrector = known[info["class"]](**info["parameters"])
+        for name, value in {**info["fitted"], **groups["fitted"]}.items():
+            setattr(corrector, name, value)
+        if "feature_names_in" in info:
+            corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
+        corrector.n_features_in_ = info["n_features_in"]
+        corrector._restore_map(path, info, groups["map"])
+        state = info.get("moments")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
+    corrector.moments_ = None
+    if state is not None:
+        corrector.moments_ = Moments.from_state(path, state, groups["moments"])
+    return corrector
+
+
+class AffineCorrector(Corrector):
     """Base of the correctors whose map is affine and follows from `Moments` alone.
 
     A subclass stores its parameters, `normalize` among them, and gives ``_solve(moments)``, which
@@ -34,12 +171,9 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """
 
     normalize: Normalize
-    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
+    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}  # type: ignore[assignment]
+    _not_saved = Corrector._not_saved | {"affine_map_"}
     _keeps_axes: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        AffineCorrector._classes[cls.__name__] = cls
 
     def _solve(self, moments: Moments) -> AffineMap:
         raise NotImplementedError
@@ -84,18 +218,13 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _fit(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> Self:
         check_normalize(self.normalize)
-        before = dict(self.__dict__)
-        try:
+        with self._whole_or_not_at_all():
             if not is_block_source(X):
                 X = self._check_rows(X, reset=reset)
             new = moments.copy().update(X, sample_weight)
             if not new.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
             return self._finish(new)
-        except BaseException:  # a refused refit leaves the old state whole
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def fit_moments(self, moments: Moments) -> Self:
         """Learn the map from `Moments` alone, without the rows.
@@ -118,7 +247,7 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _finish(self, moments: Moments) -> Self:
         self.affine_map_ = self._solve(moments)
-        self.moments_: Moments | None = moments
+        self.moments_ = moments
         self.n_features_in_ = moments.n_features
         return self
 
@@ -129,26 +258,6 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             weight_type=getattr(self, "weight_type", "frequency"),
             normalize=self.normalize in ("before", "both"),
         )
-
-    def _check_rows(self, X: Any, *, reset: bool) -> Any:
-        if not is_torch(X):
-            # Bad numbers are found, with their row, by the pass over the blocks.
-            return validate_data(
-                self, X, reset=reset, ensure_all_finite=False, ensure_min_samples=int(reset)
-            )
-        as_matrix(X)
-        if reset:
-            if not len(X):
-                raise ValueError("Found array with 0 sample(s); at least 1 is required.")
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return X
 
     # -- applying ----------------------------------------------------------------------------
 
@@ -195,11 +304,6 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return _check_feature_names_in(self, input_features)
         return super().get_feature_names_out(input_features)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
-        return tags
-
     # -- files -------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
@@ -207,81 +311,18 @@ class AffineCorrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         With ``moments=True`` the moments go along, so that `partial_fit` can go on after loading.
         """
-        check_is_fitted(self)
-        info: dict[str, Any] = {
-            "parameters": {name: _plain(value) for name, value in self.get_params().items()},
-            "n_features_in": self.n_features_in_,
-            "n_features_out": self._n_features_out,
-            "n_rows": self.moments_.n_rows if self.moments_ is not None else None,
-            "fitted": {},
-        }
-        arrays = {f"map.{name}": array for name, array in self.affine_map_.arrays().items()}
-        for name, value in vars(self).items():
-            if not name.endswith("_") or name in ("affine_map_", "moments_", "n_features_in_"):
-                continue
-            if name == "feature_names_in_":
-                info["feature_names_in"] = [str(label) for label in value]
-            elif isinstance(value, np.ndarray):
-                arrays[f"fitted.{name}"] = value
-            else:
-                info["fitted"][name] = _plain(value)
-        if moments:
-            if self.moments_ is None:
-                raise ValueError("This corrector was loaded without its moments: none to save.")
-            state, tensors = self.moments_.state()
-            info["moments"] = state
-            arrays.update({f"moments.{name}": array for name, array in tensors.items()})
-        save_state(path, type(self).__name__, info, arrays)
+        self._save(path, moments)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
-        corrector = load(path)
-        if not isinstance(corrector, cls):
-            raise ValueError(f"{path}: holds a {type(corrector).__name__}, not a {cls.__name__}.")
-        return corrector
+    def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"n_features_out": self._n_features_out}, self.affine_map_.arrays()
 
-
-def load(path: str | os.PathLike[str]) -> AffineCorrector:
-    """Load a fitted corrector of any class from the safetensors file that its `save` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no such file, was changed, or was written by a newer, incompatible version.
-    """
-    info, arrays = load_state(path)
-    known = AffineCorrector._classes
-    if info["class"] not in known:
-        raise ValueError(f"{path}: holds a {info['class']!r}; correctors are {sorted(known)}.")
-    groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
-    for name, array in arrays.items():
-        group, _, rest = name.partition(".")
-        if group not in groups:
-            raise ValueError(f"{path}: unexpected array {name!r}.")
-        groups[group][rest] = array
-    try:
-        corrector = known[info["class"]](**info["parameters"])
-        corrector.affine_map_ = AffineMap.from_arrays(path, groups["map"])
+    def _restore_map(self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.affine_map_ = AffineMap.from_arrays(path, arrays)
         widths = info["n_features_in"], info["n_features_out"]
-        for name, value in {**info["fitted"], **groups["fitted"]}.items():
-            setattr(corrector, name, value)
-        if "feature_names_in" in info:
-            corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
-        check_normalize(corrector.normalize)
-        state = info.get("moments")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
-    found = corrector.affine_map_.n_features_in, corrector.affine_map_.n_features_out
-    if found != widths:
-        raise ValueError(f"{path}: says it maps {widths}, but its arrays map {found}.")
-    corrector.n_features_in_ = found[0]
-    corrector.moments_ = None
-    if state is not None:
-        corrector.moments_ = Moments.from_state(path, state, groups["moments"])
-    return corrector
+        found = self.affine_map_.n_features_in, self.affine_map_.n_features_out
+        check_normalize(self.normalize)
+        if found != widths:
+            raise ValueError(f"{path}: says it maps {widths}, but its arrays map {found}.")
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ def marchenko_pastur_spectrum(n: float, d: int) -> np.ndarray:
     --------
     >>> from isotropy.metrics import marchenko_pastur_spectrum
     >>> marchenko_pastur_spectrum(3, 4).round(1).tolist()
-    [2.7, 1.3, 0.0, 0.0]
+    [3.2, 0.8, 0.0, 0.0]
     """
     if not (n > 1 and d >= 1):
         raise ValueError(f"A spectrum needs n above 1 and d of at least 1, got n={n}, d={d}.")

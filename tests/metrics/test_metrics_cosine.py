@@ -104,7 +104,7 @@ def test_rogue_dimensions_by_mean_and_by_variance_at_the_given_distance():
     assert rogue_dimensions(rows).tolist() == [5, 9]
     assert rogue_dimension_count(rows) == 2
     assert rogue_dimensions(rows, z=8.0).tolist() == []
-    assert len(rogue_dimensions(rows, z=0.5)) > 2
+    assert len(rogue_dimensions(rows, z=0.1)) > 2
     with pytest.raises(ValueError, match="z must be above 0"):
         rogue_dimensions(rows, z=0)
 

@@ -17,7 +17,7 @@ def both_signs(rows, scale="rms", weights=None):
 
 
 def test_exact_value_is_the_definition(hard):
-    if hard.dtype.kind == "f" and np.abs(hard).max() > 1e20:
+    if np.abs(hard.astype(np.float64)).max() > 1e20:
         pytest.skip("the plain definition overflows")
     # Eigenvectors of equal eigenvalues, as null ones are, are any; those have Z = n all alike.
     assert partition_isotropy(hard) == pytest.approx(both_signs(hard), rel=1e-4)
@@ -74,10 +74,11 @@ def test_first_and_second_order_are_the_papers(gaussian):
 
 def test_gaussian_form_is_exact_for_gaussian_rows():
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(200_000, 3)) * [0.3, 0.6, 1.0] + [0.2, 0.0, 0.4]
+    rows = rng.normal(size=(100_000, 3)) * [0.3, 0.6, 1.0] + [0.9, 0.0, 0.4]
     exact = partition_isotropy(rows)
     assert partition_isotropy(rows, form="gaussian") == pytest.approx(exact, rel=0.01)
-    assert abs(partition_isotropy(rows, form="first") - exact) > 0.05
+    for form in ("first", "second"):
+        assert partition_isotropy(rows, form=form) != pytest.approx(exact, rel=0.1)
 
 
 def test_moments_serve_all_but_the_exact_form(gaussian):

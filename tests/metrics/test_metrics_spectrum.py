@@ -53,6 +53,7 @@ def test_plain_isoscore_is_the_papers_algorithm(hard):
     )
 
 
+@pytest.mark.filterwarnings("ignore:To copy construct")
 def test_plain_isoscore_is_the_packages(hard):
     package = pytest.importorskip("IsoScore.IsoScore", reason="the package IsoScore is missing")
     torch = pytest.importorskip("torch")
@@ -60,6 +61,7 @@ def test_plain_isoscore_is_the_packages(hard):
     assert isoscore(hard, corrected=False) == pytest.approx(theirs, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:To copy construct")
 def test_isoscore_star_is_the_packages(gaussian):
     package = pytest.importorskip("IsoScore.IsoScore", reason="the package IsoScore is missing")
     torch = pytest.importorskip("torch")
