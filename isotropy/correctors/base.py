@@ -171,7 +171,7 @@ class AffineCorrector(Corrector):
     """
 
     normalize: Normalize
-    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}  # type: ignore[assignment]
+    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
     _not_saved = Corrector._not_saved | {"affine_map_"}
     _keeps_axes: ClassVar[bool] = False
 

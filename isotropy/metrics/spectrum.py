@@ -110,7 +110,7 @@ def _unbiased_participation_ratio(moments: Moments) -> float:
     square_trace = (n - 1) * (n - 2) * square + trace**2 - n * quartic
     if not (trace_squared > 0 and square_trace > 0):
         return float("nan")
-    return trace_squared / square_trace
+    return float(trace_squared / square_trace)
 
 
 def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> float:

@@ -72,6 +72,7 @@ def test_shift_changes_every_other_metric():
 @EVERY
 def test_value_lies_in_the_range(metric, hard):
     value = metric.function(hard)
+    assert type(value) is float
     low, high = metric.bounds(hard.shape[1])
     if np.isnan(value):
         assert metric.name == "top_contribution"  # undefined without a mean cosine
