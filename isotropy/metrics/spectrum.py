@@ -192,7 +192,7 @@ def isoscore(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> fl
 
 
 def _isoscore_of_ratio(ratio: float, d: int) -> float:
-    return (ratio - 1) / (d - 1) if d > 1 else float("nan")
+    return float((ratio - 1) / (d - 1)) if d > 1 else float("nan")
 
 
 def _isoscore(values: np.ndarray) -> float:
