@@ -101,10 +101,10 @@ class Pass:
         self.n, self.d = self.X.shape
         self.on_device = is_torch(self.X) and self.X.device.type != "cpu"
         self.xp: Any = namespace(self.X) if self.on_device else np
-        sample = self._sample()
+        sample, sample_weights = self._sample()
         products = self.d if order > 1 or unit == "gram" else 1
         self.dtype: Any = self._choose_dtype(sample, (seen + self.n) * self.d * products)
-        self.shift = self._choose_shift(sample)
+        self.shift = self._choose_shift(sample, sample_weights)
         itemsize = np.dtype(self.dtype).itemsize
         self.rows_per_block = block_rows(self.d, itemsize)
         self.rows_per_chunk = max(64, _CHUNK_BYTES // (self.d * itemsize))
@@ -112,15 +112,18 @@ class Pass:
             self.rows_per_block *= _DEVICE_BLOCK
             self.rows_per_chunk = self.rows_per_block
 
-    def _sample(self) -> np.ndarray:
-        """At most 1,024 rows, evenly spread, in float64: they set the shift and the scale."""
-        rows = self.X[:: max(1, self.n // 1024)]
+    def _sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """At most some 1,024 rows, evenly spread, in float64: they set the shift and the scale."""
+        step = max(1, self.n // 1024)
+        rows = self.X[::step]
         sample = rows.double().cpu().numpy() if is_torch(rows) else rows.astype(np.float64)
-        sample = sample[np.isfinite(sample).all(1)]  # bad rows raise later, with their number
+        weights = np.ones(len(sample)) if self.weights is None else self.weights[::step]
+        good = np.isfinite(sample).all(1) & (weights > 0)  # bad rows raise later, with their number
+        sample, weights = sample[good], weights[good]
         if self.normalize:
             norms = np.linalg.norm(sample, axis=1, keepdims=True)
             sample = sample / np.where(norms > 0, norms, 1)
-        return sample
+        return sample, weights
 
     def _choose_dtype(self, sample: np.ndarray, multiplications: int) -> Any:
         stored = str(self.X.dtype).removeprefix("torch.")
@@ -129,12 +132,13 @@ class Pass:
         size = np.abs(sample).max(initial=0.0)
         return np.float32 if 1e-12 < size < 1e12 else np.float64  # else squares leave float32
 
-    def _choose_shift(self, sample: np.ndarray) -> np.ndarray:
+    def _choose_shift(self, sample: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """A point near the mean; zero, which saves a copy, where the mean is within the spread."""
         if not len(sample):
             return np.zeros(self.d)
-        mean = sample.mean(0)
-        if mean @ mean <= ((sample - mean) ** 2).sum(1).mean() / 4:
+        share = weights / weights.sum()
+        mean = (sample * share[:, None]).sum(0)
+        if mean @ mean <= float((((sample - mean) ** 2).sum(1) * share).sum()) / 4:
             return np.zeros(self.d)
         return mean.astype(self.dtype).astype(np.float64)
 

@@ -227,6 +227,13 @@ def test_empty_rows_change_nothing_and_one_row_has_no_covariance():
     np.testing.assert_array_equal(moments.covariance(0), np.zeros((3, 3)))
 
 
+def test_weights_far_apart_lose_no_digits():
+    X = np.random.default_rng(0).normal(size=(2, 3)) * 1e-3 + [[0.0], [1e6]]
+    w = np.array([1.0, 1e-12])
+    wanted = {name: slow_moments(X, w)[name] for name in ("mean", "scatter")}
+    assert_moments(Moments.from_rows(X, w), wanted, 1e-9)
+
+
 def test_a_single_constant_does_not_look_like_spread():
     moments = Moments.from_rows(np.full((1000, 4), 1e6 / 3))
     assert moments.rank() == 0
