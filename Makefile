@@ -6,13 +6,19 @@ STAMP := $(VENV)/.installed
 # Two test processes on two cores: one thread each, so that they do not fight.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test slow lint format clean
+.PHONY: demo test test-lowest slow lint format clean
 
 demo: $(STAMP)
 	$(BIN)/isotropy demo
 
 test: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The core on the lowest versions that pyproject.toml admits; no torch, no pyarrow.
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt . 'pytest>=8.2' hypothesis
+	$(ONE_THREAD) $(VENV)-lowest/bin/python -m pytest tests/test_moments.py tests/correctors tests/contracts tests/metrics tests/cli
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -34,4 +40,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lowest

@@ -54,6 +54,8 @@ def test_fit_then_apply_equals_the_library(run, rows, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors", "parquet", "arrow", "feather"])
 def test_apply_writes_every_format_that_apply_reads(run, rows, suffix):
+    if suffix in ("parquet", "arrow", "feather"):
+        pytest.importorskip("pyarrow")
     run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
     run("apply", "c.safetensors", "rows.npy", "-o", f"once.{suffix}")
     run("apply", "c.safetensors", f"once.{suffix}", "-o", "twice.npy")
