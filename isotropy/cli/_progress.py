@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ _ROWS_AT_A_TIME = 65_536
 
 def numbered_blocks(rows: Any, label: str) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks of opened rows with the number of their first row, drawn as progress on stderr."""
+    starts = _with_starts(rows.blocks(_rows_at_a_time(rows)))
+    if not sys.stderr.isatty():
+        yield from starts
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -21,20 +26,24 @@ def numbered_blocks(rows: Any, label: str) -> Iterator[tuple[int, np.ndarray]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=rows.shape[0])
-        start = 0
-        for block in rows.blocks(_rows_at_a_time(rows)):
+        for start, block in starts:
             yield start, block
-            start += len(block)
-            progress.update(task, completed=start)
+            progress.update(task, completed=start + len(block))
+
+
+def _with_starts(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += len(block)
 
 
 def _rows_at_a_time(rows: Any) -> int:
