@@ -1,17 +1,24 @@
 """Correctors: scikit-learn transformers that make embeddings more isotropic."""
 
-from .base import AffineCorrector, load
+from ._gaussianizer import FallbackWarning
+from .base import AffineCorrector, Corrector, load
 from .components import ComponentRemoval, ConceptorNegation
+from .flow import FlowGaussianizer
 from .mean import MeanDirectionRemoval, MeanRemoval
+from .rotation import RotationGaussianizer
 from .whitening import RankWarning, Whitening
 
 __all__ = [
     "AffineCorrector",
     "ComponentRemoval",
     "ConceptorNegation",
+    "Corrector",
+    "FallbackWarning",
+    "FlowGaussianizer",
     "MeanDirectionRemoval",
     "MeanRemoval",
     "RankWarning",
+    "RotationGaussianizer",
     "Whitening",
     "load",
 ]
