@@ -30,10 +30,10 @@ SHOWN = {
 def correctors() -> dict[str, Any]:
     """What the demo tries, from mild to strong."""
     return {
-        "mean out": MeanRemoval(),
+        "centred": MeanRemoval(),
         "top 3 out": ComponentRemoval(3),
-        "half whitened": Whitening("zca", power=0.5),
-        "whitened": Whitening("zca"),
+        "half ZCA": Whitening("zca", power=0.5),
+        "ZCA": Whitening("zca"),
     }
 
 
@@ -55,10 +55,11 @@ def run(folder: Path, n_sentences: int) -> None:
             warnings.simplefilter("ignore", RankWarning)
             fitted = {key: each.fit(vectors[::2]) for key, each in correctors().items()}
         tables[name] = compare(vectors[1::2], fitted, metrics="all", refit=False)
-        _write(folder, name.replace(" ", "-"), vectors, fitted["half whitened"])
+        _write(folder, name.replace(" ", "-"), vectors, fitted["half ZCA"])
     scores = {name: json.loads(table.to_json()) for name, table in tables.items()}
     (folder / "scores.json").write_text(json.dumps(scores, indent=2), encoding="utf-8")
     console.print(_table(tables))
+    console.print("ZCA is whitening, half ZCA of power 0.5; floor: what isotropic rows would get.")
     console.print(_example(folder))
     console.print(f"Written to {folder}{os.sep}: {', '.join(sorted(os.listdir(folder)))}")
 
@@ -79,7 +80,7 @@ def _table(tables: dict[str, Comparison]) -> Any:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     cards = next(iter(tables.values())).scorecards
-    for column in (*cards, "isotropic"):
+    for column in (*cards, "floor"):
         table.add_column(column, justify="right")
     for layer, comparison in tables.items():
         table.add_row(f"[bold]{layer}[/bold]")
@@ -94,7 +95,7 @@ def _table(tables: dict[str, Comparison]) -> Any:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value + 0.0:.3f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def _example(folder: Path) -> str:
@@ -107,5 +108,5 @@ def _example(folder: Path) -> str:
         shares.append((cosines > 0.5).mean())
     return (
         f"Pairs of the first 500 sentences that score over 0.5 at layer 3: {shares[0]:.1%} before, "
-        f"{shares[1]:.1%} after half whitening."
+        f"{shares[1]:.1%} after half ZCA."
     )
