@@ -114,8 +114,9 @@ def test_the_number_of_directions_comes_from_the_spectrum(X):
         scales[:strong] = 20
         rows = rng.normal(size=(3000, d)) * scales
         assert ComponentRemoval().fit(rows).n_components_ == strong
-    for n in (50, 100, 1000):
-        assert ComponentRemoval().fit(rng.normal(size=(n, 100))).n_components_ == 0
+    for n, d in ((50, 100), (100, 100), (1000, 100), (5000, 64)):
+        found = [ComponentRemoval().fit(rng.normal(size=(n, d))).n_components_ for _ in range(20)]
+        assert np.count_nonzero(found) <= 2
 
 
 def test_the_rule_of_thumb_takes_a_hundredth():
