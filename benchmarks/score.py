@@ -16,4 +16,5 @@ tasks = {
     f"score, {len(with_gram)} with the unit Gram matrix": lambda: score(X, with_gram),
 }
 title = f"Scoring, float32, {chosen.rows:,} x {chosen.dims}, against a fit"
-report("score", title, ratios(timed(tasks, chosen.repeats), "Whitening fit"))
+rows = ratios(timed(tasks, chosen.repeats), "Whitening fit")
+report("score", title, rows, write=not chosen.quick)
