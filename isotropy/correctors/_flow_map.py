@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .._rows import is_torch
-from ._flow_transforms import Conditioner, MaskSource, build_flow
+from ._flow_transforms import REACH, Conditioner, MaskSource, Rotation, build_flow
 
 _BLOCK = 4096
 
@@ -30,6 +30,7 @@ class Training:
     volume_weight: float
     patience: int | None
     device: str
+    products: torch.dtype
     progress: bool
 
 
@@ -66,10 +67,12 @@ class FlowMap:
         return np.concatenate([self._numpy(block, device, "inverse")[0] for block in _blocks(Y)])
 
     @torch.no_grad()
-    def _numpy(self, block: np.ndarray, device: str, way: str) -> tuple[np.ndarray, np.ndarray]:
+    def _numpy(self, block: np.ndarray, device: str, way: str) -> list[np.ndarray]:
         rows = torch.from_numpy(np.array(block)).to(device)
+        if rows.abs().max() > REACH:  # far out, scales add up to more than float32 has digits for
+            rows = rows.double()
         out, volume = getattr(self._in(rows.dtype, rows.device), way)(rows)
-        return out.cpu().numpy(), volume.cpu().numpy()
+        return [part.cpu().numpy().astype(block.dtype, copy=False) for part in (out, volume)]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in self.module.state_dict().items()}
@@ -127,7 +130,7 @@ def _train(
     history: list[dict[str, float]] = []
     best, best_state, since = -math.inf, None, 0
     start = time.perf_counter()
-    with _masks(module, MaskSource(Z.device, seed)), _bar(how) as advance:
+    with _set_up(module, MaskSource(Z.device, seed), how.products), _bar(how) as advance:
         for epoch in range(how.epochs):
             module.train()
             total = torch.zeros((), dtype=torch.float64, device=Z.device)
@@ -196,15 +199,23 @@ def _gain(module: torch.nn.Module, held: torch.Tensor, weights: torch.Tensor) ->
 
 
 @contextmanager
-def _masks(module: torch.nn.Module, source: MaskSource) -> Iterator[None]:
+def _set_up(module: torch.nn.Module, source: MaskSource, products: torch.dtype) -> Iterator[None]:
+    """Give the parts their dropout masks and the type of their products, for the training alone."""
     nets = [part for part in module.modules() if isinstance(part, Conditioner)]
-    for net in nets:
-        net.masks = source
+    rotations = [part for part in module.modules() if isinstance(part, Rotation)]
+    multiplying: list[Any] = [*nets, *rotations]
+
+    def lend(masks: MaskSource | None, products: torch.dtype | None) -> None:
+        for net in nets:
+            net.masks = masks
+        for part in multiplying:
+            part.products = products
+
+    lend(source, products)
     try:
         yield
     finally:
-        for net in nets:
-            net.masks = None
+        lend(None, None)
 
 
 @contextmanager
@@ -228,3 +239,20 @@ def best_device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def products_in(precision: str, device: str) -> torch.dtype:
+    """The type of the products in training; "auto" is bfloat16 where the device computes in it."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if torch.device(device).type == "cuda":
+        fast = torch.cuda.get_device_capability(device)[0] >= 8
+    else:
+        fast = _cpu_has_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    # torch tells by private names, which come and go; without them float32 is safe.
+    names = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
+    return any(getattr(torch.cpu, name, bool)() for name in names)

@@ -44,6 +44,7 @@ class Conditioner(nn.Module):
         # 256 levels: a byte decides on a unit, and random bytes are cheap.
         self.kept = round(_MASK_LEVELS * (1 - dropout))
         self.masks: MaskSource | None = None
+        self.products: torch.dtype | None = None  # type of the products in training
 
     @property
     def scale(self) -> float:
@@ -83,7 +84,8 @@ class MaskSource:
 class _Coupled(torch.autograd.Function):
     """``y = x exp(s) + t`` with (s, t) = conditioner(seen), and sum s: one step, no graph inside.
 
-    Saves the two products of the hidden layer that autograd would repeat or keep twice.
+    Saves the two products of the hidden layer that autograd would repeat or keep twice. Matrix
+    products and the hidden layer are in `products`, all else in the type of the rows.
     """
 
     @staticmethod
@@ -98,12 +100,13 @@ class _Coupled(torch.autograd.Function):
         mask: torch.Tensor | None,
         scale: float,
         bound: float,
+        products: torch.dtype,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        cut = seen.clamp(-REACH, REACH)
-        hidden = torch.addmm(b1, cut, w1.t()).relu_()
+        cut, w1, w2 = seen.clamp(-REACH, REACH).to(products), w1.to(products), w2.to(products)
+        hidden = torch.addmm(b1.to(products), cut, w1.t()).relu_()
         if mask is not None:
             hidden.mul_(mask)
-        out = torch.addmm(b2, hidden, w2.t(), alpha=scale)
+        out = torch.add(b2, hidden @ w2.t(), alpha=scale)
         m = x.shape[1]
         bent = out[:, :m].div_(bound).tanh_()
         stretch = (bent * bound).exp_()
@@ -119,15 +122,16 @@ class _Coupled(torch.autograd.Function):
         grad_s = torch.addcmul(grad_volume[:, None], grad_x, x)
         grad_out = torch.cat([grad_s * (1 - bent * bent), grad_y], dim=1)
         grad_b2 = grad_out.sum(0)
-        grad_out = grad_out * ctx.scale
-        grad_w2 = grad_out.t() @ hidden
+        grad_out = (grad_out * ctx.scale).to(hidden.dtype)
+        grad_w2 = (grad_out.t() @ hidden).to(x.dtype)
         # A unit that relu or dropout silenced is zero, and passes nothing back.
         grad_hidden = torch.ops.aten.threshold_backward(grad_out @ w2, hidden, 0)
-        grad_w1, grad_b1 = grad_hidden.t() @ cut, grad_hidden.sum(0)
+        grad_w1 = (grad_hidden.t() @ cut).to(x.dtype)
+        grad_b1 = grad_hidden.sum(0, dtype=x.dtype)
         grad_seen = None
         if ctx.needs_input_grad[0]:
-            grad_seen = (grad_hidden @ w1).masked_fill_(seen.abs() > REACH, 0)
-        return grad_seen, grad_x, grad_w1, grad_b1, grad_w2, grad_b2, None, None, None
+            grad_seen = (grad_hidden @ w1).to(x.dtype).masked_fill_(seen.abs() > REACH, 0)
+        return grad_seen, grad_x, grad_w1, grad_b1, grad_w2, grad_b2, None, None, None, None
 
 
 class AffineCoupling(Transform):
@@ -157,8 +161,10 @@ class AffineCoupling(Transform):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         seen, x = self._halves(inputs)
         net = self.net
+        products = (net.products if self.training else None) or x.dtype
+        weights = net.w1, net.b1, net.w2, net.b2
         y, volume = _Coupled.apply(
-            seen, x, net.w1, net.b1, net.w2, net.b2, net.mask(len(x)), net.scale, self.bound
+            seen, x, *weights, net.mask(len(x)), net.scale, self.bound, products
         )
         return self._whole(seen, y), volume
 
@@ -238,11 +244,14 @@ class Rotation(Transform):
     def __init__(self, matrix: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("matrix", matrix)
+        self.products: torch.dtype | None = None  # type of the product in training
 
     def forward(
         self, inputs: torch.Tensor, context: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return inputs @ self.matrix, inputs.new_zeros(len(inputs))
+        products = (self.products if self.training else None) or inputs.dtype
+        rows = (inputs.to(products) @ self.matrix.to(products)).to(inputs.dtype)
+        return rows, inputs.new_zeros(len(inputs))
 
     def inverse(
         self, inputs: torch.Tensor, context: Any = None
@@ -306,35 +315,37 @@ class AdditiveCoupling(AdditiveCouplingTransform):
 
 
 def random_rotation(d: int, generator: torch.Generator) -> torch.Tensor:
-    """Drawn evenly from the orthogonal matrices; float32 rounded from float64."""
+    """Drawn evenly from the orthogonal matrices, in float64."""
     gaussian = torch.empty(d, d, dtype=torch.float64).normal_(generator=generator)
     Q, R = torch.linalg.qr(gaussian)
-    return (Q * R.diagonal().sign()).float()
+    return Q * R.diagonal().sign()
 
 
 def build_flow(
     preset: str, features: int, n_layers: int, hidden: int, dropout: float, bound: float, seed: int
 ) -> CompositeTransform:
-    """The flow of a preset on `features` >= 2 columns, the identity (or a rotation) at the start.
+    """The flow of a preset on `features` >= 2 columns, the identity at the start.
 
-    "affine" and "spline" have a random rotation in the middle, undone at the end, so that columns
-    of both halves meet; "bert-flow" mixes before each coupling.
+    "affine" and "spline" have a random rotation after every second coupling, so that columns of
+    both halves meet; all are undone at the end. "bert-flow" mixes before each coupling.
     """
     generator = torch.Generator().manual_seed(seed)
     parts: list[Transform] = []
-    middle = random_rotation(features, generator)
+    turned = torch.eye(features, dtype=torch.float64)
     for index in range(n_layers):
         flip = index % 2 == 1
         if preset == "bert-flow":
-            parts.append(LULinear(random_rotation(features, generator)))
+            parts.append(LULinear(random_rotation(features, generator).float()))
             parts.append(AdditiveCoupling(features, flip, hidden, dropout, generator))
             continue
-        if index and index == n_layers // 2:
-            parts.append(Rotation(middle))
+        if index and index % 2 == 0:
+            rotation = random_rotation(features, generator)
+            turned = turned @ rotation
+            parts.append(Rotation(rotation.float()))
         if preset == "spline":
             parts.append(SplineCoupling(features, flip, hidden, dropout, generator))
         else:
             parts.append(AffineCoupling(features, flip, hidden, dropout, bound, generator))
-    if preset != "bert-flow" and n_layers > 1:
-        parts.append(Rotation(middle.t().contiguous()))
+    if preset != "bert-flow" and n_layers > 2:
+        parts.append(Rotation(turned.t().float().contiguous()))
     return CompositeTransform(parts)

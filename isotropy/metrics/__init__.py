@@ -12,6 +12,17 @@ from .cosine import (
     vmf_concentration,
 )
 from .gaussian import bhattacharyya, kl_divergence, wasserstein2
+from .gaussianity import (
+    anderson_darling,
+    coordinate_kurtosis,
+    coordinate_skewness,
+    epps_pulley,
+    henze_zirkler,
+    mardia_kurtosis,
+    mardia_skewness,
+    sliced_epps_pulley,
+    sliced_wasserstein,
+)
 from .pairs import uniformity, uniformity_cumulant, uniformity_floor
 from .partition import partition_isotropy
 from .registry import METRICS, Metric, register
@@ -43,17 +54,24 @@ __all__ = [
     "Score",
     "Scorecard",
     "SphericityTest",
+    "anderson_darling",
     "bhattacharyya",
     "compare",
     "condition_number",
+    "coordinate_kurtosis",
+    "coordinate_skewness",
     "cosine_contributions",
     "cosine_spread",
     "effective_rank",
+    "epps_pulley",
+    "henze_zirkler",
     "isoscore",
     "isoscore_star",
     "kl_divergence",
     "make_scorer",
     "marchenko_pastur_spectrum",
+    "mardia_kurtosis",
+    "mardia_skewness",
     "mean_cosine",
     "noise_edge",
     "numerical_rank",
@@ -65,6 +83,8 @@ __all__ = [
     "rogue_dimension_count",
     "rogue_dimensions",
     "score",
+    "sliced_epps_pulley",
+    "sliced_wasserstein",
     "spectrum_decay",
     "sphericity",
     "sphericity_test",

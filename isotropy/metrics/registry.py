@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..moments import Moments
-from . import cosine, gaussian, pairs, partition, spectrum
+from . import cosine, gaussian, gaussianity, pairs, partition, spectrum
 
 __all__ = ["METRICS", "Metric", "register"]
 
@@ -52,6 +52,10 @@ class Metric:
         where unknown.
     p_value, standard_error : callable or None
         Of ``Moments``. The p-value is that of the floor's null, isotropy.
+    value_p_value : callable or None
+        ``value_p_value(value, moments)``: the same, where it takes the value, too.
+    within_rank : bool
+        Whether d in bounds, ideal and floor is the numerical rank, as where rows are whitened.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Metric:
     floor: Callable[[float, int], float | None] = _unknown
     p_value: Callable[[Moments], float] | None = None
     standard_error: Callable[[Moments], float] | None = None
+    value_p_value: Callable[[float, Moments], float] | None = None
+    within_rank: bool = False
 
     def bounds(self, d: int) -> tuple[float, float]:
         """The range in d dimensions."""
@@ -479,6 +485,111 @@ for _metric in (
         cost=_SPECTRUM_COST,
         source="Dowson & Landau 1982",
         floor=_of_isotropic_terms(gaussian._wasserstein_to_isotropic),
+    ),
+    Metric(
+        name="mardia_skewness",
+        title="Mardia's skewness, of whitened rows",
+        function=gaussianity.mardia_skewness,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d min(n, d^2))",
+        source="Mardia 1970",
+        floor=gaussianity.skewness_floor,
+        value_p_value=gaussianity.skewness_pvalue,
+        within_rank=True,
+    ),
+    Metric(
+        name="mardia_kurtosis",
+        title="Mardia's kurtosis, of whitened rows",
+        function=gaussianity.mardia_kurtosis,
+        range=(lambda d: float(d) ** 2, np.inf),
+        ideal=lambda d: float(d) * (d + 2),
+        better=None,
+        needs="rows",
+        cost="O(n d^2) to whiten, O(n d) then",
+        source="Mardia 1970",
+        floor=gaussianity.kurtosis_floor,
+        value_p_value=gaussianity.kurtosis_pvalue,
+        within_rank=True,
+    ),
+    Metric(
+        name="epps_pulley",
+        title="sliced Epps-Pulley (SIGReg) to a Gaussian",
+        function=gaussianity.sliced_epps_pulley,
+        range=(0.0, 7.5),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d k), k = 128 slices",
+        source="Epps & Pulley 1983; Balestriero & LeCun 2025",
+        floor=gaussianity.epps_pulley_floor,
+    ),
+    Metric(
+        name="sliced_wasserstein",
+        title="sliced 2-Wasserstein to a Gaussian",
+        function=gaussianity.sliced_wasserstein,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d k), k = 128 slices",
+        source="Rabin et al. 2011",
+        floor=gaussianity.wasserstein_floor,
+    ),
+    Metric(
+        name="henze_zirkler",
+        title="largest Henze-Zirkler of projections to 3-D",
+        function=gaussianity.henze_zirkler,
+        range=(0.0, np.inf),
+        ideal=None,
+        better="lower",
+        needs="rows",
+        cost="O(n d^2) to whiten, 3e7 exponentials",
+        source="Henze & Zirkler 1990",
+        floor=gaussianity.henze_zirkler_floor,
+        value_p_value=gaussianity.henze_zirkler_pvalue,
+        within_rank=True,
+    ),
+    Metric(
+        name="coordinate_skewness",
+        title="largest absolute skewness of a coordinate",
+        function=gaussianity.coordinate_skewness,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d)",
+        source="D'Agostino 1970",
+        floor=partial(gaussianity.coordinate_floor, "skewness"),
+        value_p_value=partial(gaussianity.coordinate_pvalue, "skewness"),
+    ),
+    Metric(
+        name="coordinate_kurtosis",
+        title="largest absolute excess kurtosis of a coordinate",
+        function=gaussianity.coordinate_kurtosis,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d)",
+        source="Anscombe & Glynn 1983",
+        floor=partial(gaussianity.coordinate_floor, "kurtosis"),
+        value_p_value=partial(gaussianity.coordinate_pvalue, "kurtosis"),
+    ),
+    Metric(
+        name="anderson_darling",
+        title="largest Anderson-Darling statistic of a coordinate",
+        function=gaussianity.anderson_darling,
+        range=(0.0, np.inf),
+        ideal=None,
+        better="lower",
+        needs="rows",
+        cost="O(n d log n)",
+        source="Anderson & Darling 1954",
+        floor=partial(gaussianity.coordinate_floor, "anderson_darling"),
+        value_p_value=partial(gaussianity.coordinate_pvalue, "anderson_darling"),
     ),
 ):
     register(_metric)

@@ -287,8 +287,11 @@ def _score(
 
 
 def _described(metric: Metric, value: float, moments: Moments) -> Score:
-    n, d = moments.n_effective, moments.n_features
+    n, d = moments.n_effective, moments.rank() if metric.within_rank else moments.n_features
     low, high = metric.bounds(d)
+    p_value = _where_known(metric.p_value, moments)
+    if metric.value_p_value is not None:
+        p_value = metric.value_p_value(value, moments)
     return Score(
         value=value,
         floor=metric.floor(n, d),
@@ -296,7 +299,7 @@ def _described(metric: Metric, value: float, moments: Moments) -> Score:
         better=metric.better,
         low=low,
         high=high,
-        p_value=_where_known(metric.p_value, moments),
+        p_value=p_value,
         standard_error=_where_known(metric.standard_error, moments),
     )
 

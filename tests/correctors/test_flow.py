@@ -117,7 +117,7 @@ def test_the_fused_coupling_has_the_gradients_of_autograd():
     mask = torch.rand(7, 16, generator=generator()) < 0.5
     tensors = [t.detach().requires_grad_() for t in (seen, x, net.w1, net.b1, net.w2, net.b2)]
     assert torch.autograd.gradcheck(
-        lambda *t: parts._Coupled.apply(*t, mask, 2.0, 1.5), tensors, atol=1e-6
+        lambda *t: parts._Coupled.apply(*t, mask, 2.0, 1.5, torch.float64), tensors, atol=1e-6
     )
 
 
@@ -310,6 +310,19 @@ def test_options_are_heeded(change):
     )
 
 
+def test_bfloat16_products_learn_as_much_and_maps_stay_in_float32():
+    X = bent(2000)
+    rough, fine = (
+        small(precision=precision, n_layers=4, device="cpu").fit(X)
+        for precision in ("bfloat16", "float32")
+    )
+    assert rough.gain_ == pytest.approx(fine.gain_, rel=0.05)
+    assert not np.array_equal(rough.transform(X), fine.transform(X))
+    assert all(value.dtype == np.float32 for value in rough.flow_.arrays().values())
+    single = rough.transform(X.astype(np.float32))
+    np.testing.assert_allclose(single, rough.transform(X), atol=2e-4)
+
+
 def test_less_weight_on_volume_contracts():
     X = bent()
     volumes = []
@@ -333,6 +346,7 @@ def test_less_weight_on_volume_contracts():
         {"max_iter": 0},
         {"n_iter_no_change": 0},
         {"volume_weight": -1},
+        {"precision": "float16"},
         {"validation_fraction": 0.6},
     ],
     ids=lambda wrong: next(iter(wrong)),

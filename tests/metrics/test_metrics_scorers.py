@@ -12,7 +12,10 @@ from isotropy.metrics import METRICS, make_scorer
 IDENTITY = FunctionTransformer()
 
 
-@pytest.mark.parametrize("name", METRICS)
+BLIND = {"mardia_skewness", "henze_zirkler", "coordinate_skewness"}  # to all but shape
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - BLIND))
 def test_more_isotropic_rows_get_the_greater_score(name):
     rng = np.random.default_rng(0)
     isotropic = rng.normal(size=(300, 24)) + 0.3  # a mean, so that its parts are defined

@@ -1,0 +1,281 @@
+"""Gaussianity: each measure against its paper, its null, and what departs from it."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from isotropy import RotationGaussianizer, Whitening, compare, score
+from isotropy.metrics import (
+    METRICS,
+    NeedsRows,
+    anderson_darling,
+    coordinate_kurtosis,
+    coordinate_skewness,
+    epps_pulley,
+    gaussianity,
+    henze_zirkler,
+    mardia_kurtosis,
+    mardia_skewness,
+    sliced_epps_pulley,
+    sliced_wasserstein,
+)
+from isotropy.moments import Moments
+
+NAMES = [
+    "mardia_skewness",
+    "mardia_kurtosis",
+    "epps_pulley",
+    "sliced_wasserstein",
+    "henze_zirkler",
+    "coordinate_skewness",
+    "coordinate_kurtosis",
+    "anderson_darling",
+]
+TESTED = [name for name in NAMES if METRICS[name].value_p_value]
+FUNCTIONS = [METRICS[name].function for name in NAMES]
+pytestmark = pytest.mark.filterwarnings("ignore::isotropy.RankWarning")
+
+
+def gaussian(n, d, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d))
+
+
+def skewed(n=400, d=4, seed=0):
+    return np.random.default_rng(seed).exponential(size=(n, d)) @ np.diag(np.arange(1.0, d + 1))
+
+
+def mahalanobis(X):
+    centred = X - X.mean(0)
+    return centred @ np.linalg.inv(np.cov(X.T, ddof=0)) @ centred.T
+
+
+# -- against the papers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [30, 400])  # pairs and third moments: n below and above r^2
+def test_mardia_is_a_mean_over_pairs_and_over_rows(n):
+    X = skewed(n, 6)
+    products = mahalanobis(X)
+    assert mardia_skewness(X) == pytest.approx((products**3).mean(), rel=1e-9)
+    assert mardia_kurtosis(X) == pytest.approx((np.diag(products) ** 2).mean(), rel=1e-9)
+
+
+def test_epps_pulley_is_the_integral_over_characteristic_functions():
+    x = np.random.default_rng(0).exponential(size=80)
+
+    def apart(t):
+        f = np.exp(1j * t * x).mean()
+        return abs(f - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2)
+
+    wanted = integrate.quad(apart, -3, 3)[0]
+    assert epps_pulley(x[:, None])[0] == pytest.approx(wanted, rel=1e-2)
+    # Over all t it has a closed form (Epps & Pulley 1983).
+    pairs = np.exp(-((x[:, None] - x) ** 2) / 2).mean() - np.sqrt(2) * np.exp(-(x**2) / 4).mean()
+    closed = np.sqrt(2 * np.pi) * (pairs + 3**-0.5)
+    assert epps_pulley(x[:, None])[0] == pytest.approx(closed, rel=5e-2)
+
+
+def test_epps_pulley_is_one_definition_for_numpy_and_torch():
+    torch = pytest.importorskip("torch")
+    slices = gaussian(50, 3) + 1
+    rows = torch.from_numpy(slices).requires_grad_()
+    values = epps_pulley(rows)
+    np.testing.assert_allclose(values.detach().numpy(), epps_pulley(slices), rtol=1e-12)
+    assert torch.autograd.gradcheck(epps_pulley, [rows])
+
+
+def test_slices_are_of_rows_centred_and_divided_by_one_scale():
+    X = skewed(200, 3) + 100
+    directions = np.random.default_rng(7).standard_normal((3, 5))
+    directions /= np.linalg.norm(directions, axis=0)
+    slices = (X - X.mean(0)) @ directions / np.sqrt(X.var(0).mean())
+    found = sliced_epps_pulley(X, n_slices=5, random_state=7)
+    assert found == pytest.approx(epps_pulley(slices).mean(), rel=1e-9)
+    levels = (np.arange(200_000) + 0.5) / 200_000
+    quantiles = stats.norm.ppf(levels)
+    rows = np.sort(slices, axis=0)[(levels * 200).astype(int)]
+    wanted = np.sqrt(((rows - quantiles[:, None]) ** 2).mean())
+    found = sliced_wasserstein(X, n_slices=5, random_state=7)
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("function", [sliced_epps_pulley, sliced_wasserstein, henze_zirkler])
+def test_the_seed_chooses_the_projections(function):
+    X = skewed(1500)
+    assert function(X) == function(X, random_state=0)
+    assert function(X) != function(X, random_state=1)
+
+
+@pytest.mark.parametrize("wrong", [0, 2.5, True])
+def test_slices_are_counted(wrong):
+    with pytest.raises(ValueError, match="n_slices must be an integer of at least 1"):
+        sliced_wasserstein(gaussian(20, 2), n_slices=wrong)
+
+
+def test_henze_zirkler_is_the_paper_s_statistic():
+    X = skewed(60, 3)
+    n, d = X.shape
+    products = mahalanobis(X)
+    lengths = np.diag(products)
+    apart = lengths[:, None] + lengths - 2 * products
+    b2 = (n * (2 * d + 1) / 4) ** (2 / (d + 4)) / 2
+    wanted = n * (
+        np.exp(-b2 * apart / 2).mean()
+        - 2 * (1 + b2) ** (-d / 2) * np.exp(-b2 * lengths / (2 * (1 + b2))).mean()
+        + (1 + 2 * b2) ** (-d / 2)
+    )
+    # Three dimensions project to three: every projection is the whole.
+    assert henze_zirkler(X) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_coordinates_are_scipy_s():
+    X = skewed(150, 5)
+    assert coordinate_skewness(X) == pytest.approx(np.abs(stats.skew(X)).max(), rel=1e-9)
+    assert coordinate_kurtosis(X) == pytest.approx(np.abs(stats.kurtosis(X)).max(), rel=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = max(stats.anderson(column, "norm").statistic for column in X.T)
+    assert anderson_darling(X) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_p_values_of_one_coordinate_are_scipy_s():
+    x = np.random.default_rng(3).standard_t(9, size=(200, 1))
+    moments = Moments.from_rows(x)
+    skewness = METRICS["coordinate_skewness"].value_p_value(coordinate_skewness(x), moments)
+    assert skewness == pytest.approx(stats.skewtest(x[:, 0]).pvalue, rel=1e-9)
+    excess = stats.kurtosis(x[:, 0])
+    upper = stats.kurtosistest(x[:, 0], alternative="greater").pvalue
+    assert excess > 0
+    assert upper <= gaussianity.coordinate_pvalue("kurtosis", excess, moments) < 2.5 * upper
+
+
+# -- under the null and away from it -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def null_cards():
+    return [score(gaussian(300, 12, seed), metrics=NAMES) for seed in range(120)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gaussian_rows_get_the_floor(null_cards, name):
+    values = [card[name] for card in null_cards]
+    middle = np.mean(values) if name.startswith(("mardia", "epps", "sliced")) else np.median(values)
+    floor = null_cards[0].scores[name].floor
+    error = 4 * np.std(values) / np.sqrt(len(values))
+    assert abs(middle - floor) < error + 0.03 * floor
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_p_values_are_about_even_under_the_null(null_cards, name):
+    found = np.array([card.scores[name].p_value for card in null_cards])
+    assert (found < 0.05).mean() < 0.13
+    assert 0.3 < (found < 0.5).mean() < 0.7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_skewed_rows_stand_out(name):
+    found = score(skewed(600, 12), metrics=[name]).scores[name]
+    assert found.value > 1.2 * found.floor
+    if name in TESTED:
+        assert found.p_value < 1e-3
+
+
+def test_a_shell_has_less_kurtosis_and_heavy_tails_more():
+    shell = gaussian(800, 10)
+    shell /= np.linalg.norm(shell, axis=1, keepdims=True)
+    heavy = np.random.default_rng(0).standard_t(5, size=(800, 10))
+    for X, sign in ((shell, -1), (heavy, 1)):
+        found = score(X, metrics=["mardia_kurtosis"]).scores["mardia_kurtosis"]
+        assert sign * (found.value - found.floor) > 0
+        assert found.p_value < 1e-6
+
+
+def test_whitened_measures_are_blind_to_anisotropy_and_sliced_ones_are_not():
+    X = gaussian(500, 6)
+    stretched = X @ np.diag([10, 1, 1, 1, 1, 0.1]) + 1000
+    for name in ("mardia_skewness", "mardia_kurtosis"):
+        function = METRICS[name].function
+        assert function(stretched) == pytest.approx(function(X), rel=1e-6)
+    for name in ("epps_pulley", "sliced_wasserstein"):
+        function = METRICS[name].function
+        assert function(stretched) > 3 * function(X)
+
+
+# -- odd input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_weights_are_repetitions(function):
+    X = skewed(90, 3)
+    weights = np.random.default_rng(1).integers(0, 4, size=90)
+    repeated = np.repeat(X, weights, axis=0)
+    assert function(X, weights) == pytest.approx(function(repeated), rel=1e-9)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_hard_rows_give_a_number_or_nan_and_nothing_else(function, hard):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        value = function(hard)
+    assert isinstance(value, float)
+    assert np.isnan(value) or 0 <= value < np.inf
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("X", [np.ones((1, 3)), np.ones((40, 3))], ids=["one row", "all equal"])
+def test_rows_without_spread_have_no_shape(function, X):
+    assert np.isnan(function(X))
+
+
+@pytest.mark.parametrize("name", ["mardia_skewness", "mardia_kurtosis", "henze_zirkler"])
+def test_fewer_rows_than_columns_are_a_simplex(name):
+    found = score(gaussian(30, 40), metrics=[name]).scores[name]
+    assert np.isnan(found.value)
+    assert np.isnan(found.p_value)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_mean_far_off_and_float16_change_little(function):
+    X = skewed(300, 4)
+    assert function(X + 1000 * X.std()) == pytest.approx(function(X), rel=1e-5)
+    assert function(X.astype(np.float16)) == pytest.approx(function(X), rel=2e-2)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_moments_do_not_suffice(function):
+    with pytest.raises(NeedsRows, match="needs the rows"):
+        function(Moments.from_rows(gaussian(20, 3)))
+
+
+def test_blocks_give_what_the_whole_gives(monkeypatch):
+    X = skewed(150, 4)
+    whole = [function(X) for function in FUNCTIONS]
+    monkeypatch.setattr(gaussianity, "_VALUES_AT_ONCE", 300)
+    monkeypatch.setattr(gaussianity, "_BLOCK", 32)
+    np.testing.assert_allclose([function(X) for function in FUNCTIONS], whole, rtol=1e-9)
+
+
+# -- side by side ------------------------------------------------------------------------------
+
+
+def test_raw_whitened_and_gaussianized_rows_side_by_side():
+    X = skewed(2000, 6) @ np.random.default_rng(5).normal(size=(6, 6)) + 20
+    table = compare(
+        X, {"whitened": Whitening(), "RBIG": RotationGaussianizer(random_state=0)}, metrics=NAMES
+    )
+    for name in ("epps_pulley", "sliced_wasserstein"):
+        raw, whitened, rbig = (table[column][name] for column in ("raw", "whitened", "RBIG"))
+        assert raw > 1.5 * whitened > 3 * rbig
+    skewness = [table[column]["mardia_skewness"] for column in ("raw", "whitened", "RBIG")]
+    assert skewness[0] == pytest.approx(skewness[1], rel=1e-6)
+    assert skewness[2] < 0.1 * skewness[1]
+    assert "henze_zirkler" in str(table)
+
+
+def test_many_weighted_rows_are_drawn_by_weight():
+    good, bad = gaussian(1200, 3), skewed(1200, 3)
+    X, weights = np.vstack([good, bad]), np.repeat([1.0, 0.0], 1200)
+    assert henze_zirkler(X, weights) < 1.5 < henze_zirkler(X, weights[::-1])
