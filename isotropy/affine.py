@@ -282,6 +282,58 @@ class AffineMap:
             raise ValueError(f"{path}: holds a {info['class']}, not an AffineMap.")
         return cls.from_arrays(path, arrays)
 
+    # -- from other libraries ----------------------------------------------------------------
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> AffineMap:
+        """The map of a fitted scikit-learn estimator, in float64.
+
+        Parameters
+        ----------
+        estimator : StandardScaler, PCA, IncrementalPCA, TruncatedSVD, affine corrector, Pipeline
+            Fitted; a pipeline of these becomes one map.
+
+        Raises
+        ------
+        ValueError
+            If it, or a step of the pipeline, is not an affine map.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.decomposition import PCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 4))
+        >>> pca = PCA(2, whiten=True).fit(X)
+        >>> bool(np.allclose(AffineMap.from_sklearn(pca).apply(X), pca.transform(X)))
+        True
+        """
+        from .export._sklearn import from_sklearn
+
+        return from_sklearn(estimator)
+
+    @classmethod
+    def from_faiss(cls, transform: Any) -> AffineMap:
+        """The map of a trained faiss transform.
+
+        Parameters
+        ----------
+        transform : faiss.VectorTransform
+            A LinearTransform (PCAMatrix, OPQMatrix, RandomRotationMatrix, ...) or a
+            CenteringTransform.
+
+        Raises
+        ------
+        ValueError
+            If it is another kind, or not trained.
+        ImportError
+            If faiss is missing (``isotropy[export]``).
+        """
+        from .export._faiss import from_faiss
+
+        return from_faiss(transform)
+
     def to_torch(self, *, normalize: Normalize = "none", device: Any = None) -> torch.nn.Module:
         """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input."""
         from ._torch import AffineModule

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from ..correctors import AffineCorrector
+from ..correctors import AffineCorrector, load
 
 CLASSES = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls
@@ -40,3 +40,10 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def corrector_or_file(text: str) -> Any:
+    """The corrector that a file holds, or the unfitted one that `text` names."""
+    if text.endswith(".safetensors"):
+        return load(text)
+    return parse_corrector(text)

@@ -249,6 +249,125 @@ def encode(
 
 
 @app.command()
+def wrap(
+    model: Annotated[str, typer.Argument(help="Hub name, folder, or 'minilm' (bundled).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new.")],
+    texts: Annotated[
+        Path | None, typer.Option(help="Texts to fit on: .txt, .csv, .tsv, .jsonl, .parquet.")
+    ] = None,
+    corrector: Annotated[
+        str,
+        typer.Option("--corrector", "-c", help="A corrector file, or " + CORRECTOR_HELP),
+    ] = "whitening:power=0.5",
+    queries: Annotated[
+        Path | None, typer.Option(help="Queries, to fit statistics of their own to.")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option(help="Scale embeddings to length one; by default as the encoder does."),
+    ] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="Prompt to fit with.")] = None,
+    column: Column = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', ...")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Put a correction inside a sentence encoder, and save it as one that loads anywhere."""
+    from .. import encoders
+    from .._texts import read_texts
+    from ..io.whole import check_folder
+    from ._specs import corrector_or_file
+
+    check_folder(output)
+    chosen = corrector_or_file(corrector)
+    encoder = encoders.wrap(
+        model,
+        None if texts is None else list(read_texts(texts, column=column)),
+        chosen,
+        queries=None if queries is None else list(read_texts(queries, column=column)),
+        normalize=normalize,
+        prompt_name=prompt_name,
+        batch_size=batch_size,
+        device=device,
+        progress=sys.stderr.isatty(),
+    )
+    encoders.save(encoder, output)
+    fitted = encoder.isotropy_corrector
+    _tell(
+        {
+            "corrector": type(fitted).__name__,
+            "n_features_in": fitted.n_features_in_,
+            "n_features_out": fitted._n_features_out,
+            "folder": str(output),
+        },
+        as_json,
+        "{corrector}, {n_features_in} -> {n_features_out} dimensions, is inside the encoder in "
+        "{folder}",
+    )
+
+
+@app.command()
+def check(
+    encoder: Annotated[Path, typer.Argument(help="Folder that `wrap` wrote.")],
+    corrector: Annotated[
+        Path | None,
+        typer.Option("--corrector", "-c", help="Corrector file, where the folder has none."),
+    ] = None,
+    texts: Annotated[Path | None, typer.Option(help="Texts to compare on.")] = None,
+    column: Column = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="In lengths of an embedding.")] = 1e-5,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a saved encoder gives what its corrector gives; exit code 1 if not."""
+    from .. import encoders
+    from .._texts import read_texts
+
+    lines = None if texts is None else list(read_texts(texts, column=column))
+    found = encoders.check(encoder, corrector, lines, tolerance=tolerance)
+    _tell(
+        {
+            "verdict": "agree" if found.holds else "DISAGREE",
+            "largest_difference": found.largest,
+            "tolerance": tolerance,
+            "texts": found.n_texts,
+        },
+        as_json,
+        "The encoder and its corrector {verdict}: largest difference {largest_difference:.1e} of "
+        "the length of an embedding, over {texts} texts.",
+    )
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for dense.")],
+    to: Annotated[str, typer.Option(help="dense, faiss, onnx, npz or safetensors.")],
+    index: Annotated[
+        Path | None, typer.Option(help="For faiss: the index to put the correction before.")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option(help="Scale rows to length one after; by default as the corrector does."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a fitted corrector in the format of what will run it."""
+    from .. import load
+    from ..export._write import write
+
+    estimator = load(corrector)
+    _check_target(output, corrector)
+    write(estimator, to, output, normalize=normalize, index=index)
+    _tell(
+        {"corrector": type(estimator).__name__, "format": to, "file": str(output)},
+        as_json,
+        "{corrector} written to {file} for {format}",
+    )
+
+
+@app.command()
 def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the files it writes.")

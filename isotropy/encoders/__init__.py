@@ -1,6 +1,8 @@
-"""Embeddings of texts, from a sentence-transformers encoder or from one of its inner layers."""
+"""Embeddings of texts, and encoders with a correction inside."""
 
+from isotropy.encoders._check import Parity, check, save
 from isotropy.encoders._encode import encode, encode_blocks
 from isotropy.encoders._models import bundled_minilm
+from isotropy.encoders._wrap import wrap
 
-__all__ = ["bundled_minilm", "encode", "encode_blocks"]
+__all__ = ["Parity", "bundled_minilm", "check", "encode", "encode_blocks", "save", "wrap"]

@@ -1,9 +1,10 @@
-"""A file that appears whole or not at all."""
+"""A file, or a folder, that appears whole or not at all."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 from .errors import FileError
 
-__all__ = ["whole_file"]
+__all__ = ["check_folder", "whole_file", "whole_folder"]
 
 
 @contextmanager
@@ -48,6 +49,38 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, which takes its place at `path` when the block ends well.
+
+    Raises
+    ------
+    FileError
+        If something is at `path` but an empty folder, or nothing can be written there.
+    """
+    target = check_folder(path)
+    temporary = target.with_name(f".isotropy-{uuid.uuid4().hex}.tmp")
+    try:
+        with _refusal(target):
+            temporary.mkdir()
+            yield temporary
+            if target.is_dir():
+                target.rmdir()
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """The path, if a folder can come into being there; a `FileError` says what is in the way."""
+    target = Path(path).absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileError(Path(path), "exists and is not an empty folder; choose another name.")
+    if not target.parent.is_dir():
+        raise FileError(Path(path), f"the folder {target.parent} does not exist; make it first.")
+    return target
 
 
 class _Raw(io.FileIO):
