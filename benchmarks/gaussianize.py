@@ -245,7 +245,7 @@ def spearman(E: np.ndarray, index: dict[str, int], pairs: dict) -> dict[str, flo
     found = {}
     for name, (left, right, scores) in pairs.items():
         a, b = ([index[text] for text in side] for side in (left, right))
-        found[name] = round(100 * spearmanr((E[a] * E[b]).sum(1), scores)[0], 1)
+        found[name] = round(100 * float(spearmanr((E[a] * E[b]).sum(1), scores)[0]), 1)
     return {**found, "mean": round(float(np.mean(list(found.values()))), 2)}
 
 
@@ -306,7 +306,7 @@ def main() -> None:
         cards = gaussianity(X, sources, chosen.epochs[0])
         print(f"\nGaussianity of held-out rows, {shape}\n{cards}")
         table = [
-            {"metric": name, **{column: card[name] for column, card in cards.scorecards.items()}}
+            {"metric": name, **{k: f"{card[name]:.4g}" for k, card in cards.scorecards.items()}}
             for name in cards.metrics
         ]
         report("gaussianize_metrics", f"Gaussianity of held-out rows, {shape}", table)

@@ -292,7 +292,7 @@ def wrap(
         progress=sys.stderr.isatty(),
     )
     encoders.save(encoder, output)
-    fitted = encoder.isotropy_corrector
+    fitted: Any = encoder.isotropy_corrector
     _tell(
         {
             "corrector": type(fitted).__name__,

@@ -160,6 +160,7 @@ def _bare(model: SentenceTransformer, kind: str) -> tuple[SentenceTransformer, b
     """The encoder without its correction, and whether the correction ends in Normalize."""
     from sentence_transformers import SentenceTransformer
 
+    prompts: Any = model.prompts
     modules = list(model.named_children())
     end, last = len(modules) - 1, modules[-1][1]
     if isinstance(last, native("Router")):
@@ -173,10 +174,11 @@ def _bare(model: SentenceTransformer, kind: str) -> tuple[SentenceTransformer, b
         )
         if not corrects:
             raise ValueError("The encoder does not end in a correction (Dense, then Normalize).")
+    kept: Any = OrderedDict(modules[:end])
     bare = SentenceTransformer(
-        modules=OrderedDict(modules[:end]),
+        modules=kept,
         device=str(model.device),
-        prompts=model.prompts,
+        prompts=prompts,
         default_prompt_name=model.default_prompt_name,
     )
     return bare, normalized

@@ -55,12 +55,14 @@ class CorrectorModule(nn.Module):
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> Self:
         """Read what `save` wrote, from a folder or the Hub."""
-        folder = os.path.join(model_name_or_path, subfolder)
-        if not os.path.isdir(folder):
+        folder: str | None = os.path.join(model_name_or_path, subfolder)
+        if not os.path.isdir(str(folder)):
             from sentence_transformers.util import load_dir_path
 
             wanted = ("token", "cache_folder", "revision", "local_files_only")
             given = {name: kwargs[name] for name in wanted if name in kwargs}
             folder = load_dir_path(model_name_or_path, subfolder=subfolder, **given)
+        if folder is None:
+            raise ValueError(f"{model_name_or_path}: has no folder {subfolder!r}.")
         options = json.loads((Path(folder) / "config.json").read_text())
         return cls(load_corrector(Path(folder) / _FILE), **options)

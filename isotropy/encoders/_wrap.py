@@ -211,7 +211,7 @@ def _fit(corrector: Corrector, texts: Texts, rows_of: Any, name: str) -> _Fit:
         n = moments.n_rows
     else:
         rows = np.concatenate(list(blocks()))
-        corrector.fit(rows)  # type: ignore[attr-defined]
+        corrector.fit(rows)
         n = len(rows)
     sample = np.concatenate(kept)
     table = compare(sample, {"corrected": corrector}, metrics=_METRICS, refit=False)
@@ -260,10 +260,12 @@ def _assembled(
         tails = [[native("Router")(routes, default_route="document")]]
     for module in tails[0]:
         modules[str(len(modules))] = module
-    wrapped = SentenceTransformer(
-        modules=modules,
+    every: Any = modules
+    prompts: Any = encoder.prompts
+    wrapped: Any = SentenceTransformer(
+        modules=every,
         device=str(encoder.device),
-        prompts=encoder.prompts,
+        prompts=prompts,
         default_prompt_name=encoder.default_prompt_name,
         similarity_fn_name=encoder.similarity_fn_name,
     )

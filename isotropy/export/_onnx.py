@@ -70,7 +70,9 @@ def to_onnx(
 
 class _Graph:
     def __init__(self, onnx: Any) -> None:
-        self.onnx, self.nodes, self.constants = onnx, [], []
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
 
     def constant(self, values: np.ndarray, dtype: Any = np.float32) -> str:
         name = f"constant_{len(self.constants)}"
