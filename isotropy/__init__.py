@@ -9,6 +9,7 @@ from .correctors import (
     FlowGaussianizer,
     MeanDirectionRemoval,
     MeanRemoval,
+    RandomRotation,
     RankWarning,
     RotationGaussianizer,
     Whitening,
@@ -16,6 +17,7 @@ from .correctors import (
 )
 from .metrics import Comparison, Scorecard, compare, score
 from .moments import Moments
+from .search import HubnessBias
 
 __version__ = library_version()
 
@@ -26,9 +28,11 @@ __all__ = [
     "ConceptorNegation",
     "FallbackWarning",
     "FlowGaussianizer",
+    "HubnessBias",
     "MeanDirectionRemoval",
     "MeanRemoval",
     "Moments",
+    "RandomRotation",
     "RankWarning",
     "RotationGaussianizer",
     "Scorecard",

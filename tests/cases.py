@@ -7,6 +7,7 @@ from isotropy import (
     ConceptorNegation,
     MeanDirectionRemoval,
     MeanRemoval,
+    RandomRotation,
     Whitening,
 )
 
@@ -80,6 +81,8 @@ CORRECTORS = [
     ComponentRemoval(5, center=False, weights="spectrum"),
     ConceptorNegation(),
     ConceptorNegation(0.5, center=True, normalize="after"),
+    RandomRotation(),
+    RandomRotation(4, random_state=1, normalize="after"),
     Whitening(),
     Whitening("zca"),
     Whitening("cholesky"),

@@ -5,6 +5,7 @@ from .base import AffineCorrector, Corrector, load
 from .components import ComponentRemoval, ConceptorNegation
 from .flow import FlowGaussianizer
 from .mean import MeanDirectionRemoval, MeanRemoval
+from .quantization import RandomRotation
 from .rotation import RotationGaussianizer
 from .whitening import RankWarning, Whitening
 
@@ -17,6 +18,7 @@ __all__ = [
     "FlowGaussianizer",
     "MeanDirectionRemoval",
     "MeanRemoval",
+    "RandomRotation",
     "RankWarning",
     "RotationGaussianizer",
     "Whitening",

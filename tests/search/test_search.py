@@ -1,0 +1,241 @@
+"""Search: a bias that lives in an inner-product index, and codes of few bits."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import isotropy
+from isotropy import HubnessBias, RandomRotation
+from isotropy.search import _hubness, code_ranges, k_occurrence, k_skewness
+
+
+def rows(n, d=12, seed=0, mean=0.0):
+    return np.random.default_rng(seed).normal(size=(n, d)) + mean
+
+
+def unit(X):
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def hubby(n=400, d=12):
+    """Documents of which a few lie where all queries are near."""
+    X = rows(n, d)
+    X[:5] = 1 + 0.2 * X[:5]
+    return X
+
+
+@parametrize_with_checks([HubnessBias(k=2)])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "inner"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("k", [1, 4, 1000])
+def test_a_plain_product_is_the_score_less_the_bias(metric, alpha, k):
+    documents, queries, bank = rows(30, mean=1), rows(9, seed=1), rows(20, seed=2, mean=1)
+    found = HubnessBias(k, alpha=alpha, metric=metric).fit(bank)
+    scores = found.transform_queries(queries) @ found.transform(documents).T
+    scale = unit if metric == "cosine" else np.asarray
+    near = np.sort(scale(documents) @ scale(bank).T, axis=1)[:, -k:].mean(1)
+    wanted = scale(queries) @ scale(documents).T - alpha * near
+    np.testing.assert_allclose(scores, wanted, atol=2e-6 * np.abs(wanted).max() + 1e-6)
+    np.testing.assert_allclose(found.bias(documents), alpha * near, rtol=1e-5)
+
+
+def test_half_of_it_ranks_as_csls():
+    documents, queries, bank = hubby(60), rows(7, seed=1), rows(50, seed=2, mean=0.3)
+    found = HubnessBias(5).fit(bank)
+    scores = found.transform_queries(queries) @ found.transform(documents).T
+    cosines = unit(queries) @ unit(documents).T
+    to_queries = np.sort(unit(documents) @ unit(bank).T, axis=1)[:, -5:].mean(1)
+    to_documents = np.sort(cosines, axis=1)[:, -5:].mean(1)
+    csls = 2 * cosines - to_queries - to_documents[:, None]
+    np.testing.assert_array_equal(np.argsort(-scores), np.argsort(-csls))
+
+
+def test_hubs_go():
+    documents, queries = hubby(d=60), rows(300, 60, seed=1, mean=0.5)
+    found = HubnessBias(alpha=1.0).fit(rows(300, 60, seed=2, mean=0.5))
+    before = k_skewness(unit(documents), unit(queries))
+    after = k_skewness(found.transform(documents), found.transform_queries(queries))
+    assert before > 5
+    assert after < before / 2
+
+
+def test_any_inner_product_index_serves():
+    faiss = pytest.importorskip("faiss")
+    documents, queries = (X.astype(np.float32) for X in (hubby(), rows(20, seed=1)))
+    found = HubnessBias().fit(rows(100, seed=2, mean=0.3).astype(np.float32))
+    index = faiss.IndexFlatIP(13)
+    index.add(found.transform(documents))
+    scores, nearest = index.search(found.transform_queries(queries), 3)
+    exact = found.transform_queries(queries) @ found.transform(documents).T
+    np.testing.assert_array_equal(nearest[:, 0], exact.argmax(1))
+    np.testing.assert_allclose(scores[:, 0], exact.max(1), rtol=1e-5)
+
+
+def test_later_documents_files_and_torch_get_the_same_bias(tmp_path):
+    found = HubnessBias(3).fit(rows(40))
+    documents = rows(10, seed=1).astype(np.float32)
+    found.save(tmp_path / "h.safetensors")
+    again = isotropy.load(tmp_path / "h.safetensors")
+    assert isinstance(again, HubnessBias)
+    np.testing.assert_array_equal(again.transform(documents), found.transform(documents))
+    np.testing.assert_array_equal(found.transform(documents[4:5])[0], found.transform(documents)[4])
+    torch = pytest.importorskip("torch")
+    out = found.transform(torch.from_numpy(documents))
+    assert out.dtype == torch.float32
+    np.testing.assert_array_equal(out.numpy(), found.transform(documents))
+
+
+def test_zero_rows_and_empty_batches_are_finite():
+    found = HubnessBias(3).fit(rows(40))
+    X = np.zeros((2, 12))
+    assert np.isfinite(found.transform(X)).all()
+    assert found.transform(X[:0]).shape == (0, 13)
+
+
+@pytest.mark.parametrize(
+    ("options", "X", "message"),
+    [
+        ({"k": 0}, rows(5), "k must be an integer"),
+        ({"k": 2.5}, rows(5), "k must be an integer"),
+        ({"alpha": np.inf}, rows(5), "alpha must be a finite"),
+        ({"metric": "l2"}, rows(5), "metric must be 'cosine' or 'inner'"),
+        ({}, np.full((3, 2), np.nan), "NaN"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_wrong_options_are_refused(options, X, message):
+    with pytest.raises(ValueError, match=message):
+        HubnessBias(**options).fit(X)
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    found = HubnessBias(3).fit(rows(40))
+    found.n_features_in_ = 5
+    found.save(tmp_path / "h.safetensors")
+    with pytest.raises(ValueError, match="bank of queries has shape"):
+        isotropy.load(tmp_path / "h.safetensors")
+
+
+# -- counting hubs -----------------------------------------------------------------------------
+
+
+def test_occurrences_are_counted_over_queries(monkeypatch):
+    documents, queries = rows(40), rows(25, seed=1)
+    nearest = np.argsort(-(queries @ documents.T), axis=1)[:, :6]
+    wanted = np.bincount(nearest.ravel(), minlength=40)
+    np.testing.assert_array_equal(k_occurrence(documents, queries, 6), wanted)
+    assert k_skewness(documents, queries, 6) == pytest.approx(stats.skew(wanted))
+    monkeypatch.setattr(_hubness, "_SCORES_AT_ONCE", 90)
+    np.testing.assert_array_equal(k_occurrence(documents, queries, 6), wanted)
+    found = HubnessBias(4).fit(queries)
+    whole = found.transform(documents)
+    monkeypatch.undo()
+    np.testing.assert_allclose(whole, found.transform(documents), atol=1e-6)
+
+
+def test_more_neighbours_than_documents_are_all():
+    assert k_occurrence(rows(3), rows(5), 10).tolist() == [5, 5, 5]
+    assert np.isnan(k_skewness(rows(3), rows(5), 10))
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        k_occurrence(rows(3), rows(5), 0)
+    with pytest.raises(ValueError, match="as many columns"):
+        k_occurrence(rows(3), rows(5, 4))
+
+
+# -- codes -------------------------------------------------------------------------------------
+
+
+def test_a_rotation_keeps_the_cosines_of_centred_rows():
+    X = rows(100, mean=4) * np.arange(1, 13)
+    Y = RandomRotation().fit_transform(X)
+    centred = X - X.mean(0)
+    np.testing.assert_allclose(unit(Y) @ unit(Y).T, unit(centred) @ unit(centred).T, atol=1e-12)
+    np.testing.assert_allclose(RandomRotation().fit(X).inverse_transform(Y), X, atol=1e-9)
+
+
+def test_a_truncated_rotation_keeps_the_leading_directions():
+    X = rows(300) * np.array([9, 8, 7, *[0.1] * 9])
+    Y = RandomRotation(3).fit_transform(X)
+    assert Y.var(0).sum() == pytest.approx(X.var(0)[:3].sum(), rel=1e-3)
+    other = RandomRotation(3, random_state=5).fit_transform(X)
+    assert np.abs(Y - other).max() > 1
+
+
+@pytest.mark.parametrize("wrong", [0, 13, 2.5, True])
+def test_directions_are_counted(wrong):
+    with pytest.raises(ValueError, match="n_components must be an integer from 1 to 12"):
+        RandomRotation(wrong).fit(rows(20))
+
+
+def overlap(found, wanted):
+    return np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, wanted, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def coned():
+    """Documents and queries of a narrow cone of falling variances, and their true neighbours."""
+    rng = np.random.default_rng(0)
+    scale = np.linspace(3, 0.3, 64)
+    X = rng.normal(size=(2000, 64)) * scale + 4
+    Q = X[:100] + 0.5 * rng.normal(size=(100, 64)) * scale
+    X, Q = X.astype(np.float32), Q.astype(np.float32)
+    centred = unit(Q - X.mean(0)) @ unit(X - X.mean(0)).T
+    return X, Q, np.argsort(-centred, axis=1)[:, :10]
+
+
+def test_sign_bits_of_rotated_rows_find_more(coned):
+    faiss = pytest.importorskip("faiss")
+    quantize = pytest.importorskip("sentence_transformers").quantize_embeddings
+    X, Q, wanted = coned
+    found = {}
+    for name, fitted in {"raw": None, "rotated": RandomRotation().fit(X)}.items():
+        left, right = (X, Q) if fitted is None else (fitted.transform(X), fitted.transform(Q))
+        index = faiss.IndexBinaryFlat(64)
+        index.add(quantize(left, precision="ubinary"))
+        nearest = index.search(quantize(right, precision="ubinary"), 10)[1]
+        found[name] = overlap(nearest, wanted)
+    assert found["rotated"] > found["raw"] + 0.2
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_scalar_codes_of_rotated_rows_find_nearly_all(coned, bits):
+    faiss = pytest.importorskip("faiss")
+    X, Q, wanted = coned
+    fitted = RandomRotation(normalize="after").fit(X)
+    kind = {4: faiss.ScalarQuantizer.QT_4bit, 8: faiss.ScalarQuantizer.QT_8bit}[bits]
+    index = faiss.IndexScalarQuantizer(64, kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(fitted.transform(X))
+    index.add(fitted.transform(X))
+    assert overlap(index.search(fitted.transform(Q), 10)[1], wanted) > {4: 0.75, 8: 0.97}[bits]
+
+
+def test_one_range_for_all_dimensions_keeps_inner_products(coned):
+    quantize = pytest.importorskip("sentence_transformers").quantize_embeddings
+    X, Q, wanted = coned
+    fitted = RandomRotation(normalize="after").fit(X)
+    left, right = fitted.transform(X), fitted.transform(Q)
+    ranges = code_ranges(left)
+    codes = [
+        quantize(part, precision="int8", ranges=ranges).astype(np.int32) for part in (left, right)
+    ]
+    nearest = np.argsort(-(codes[1] @ codes[0].T), axis=1)[:, :10]
+    assert overlap(nearest, wanted) > 0.95
+    assert ranges.dtype == np.float32
+    assert (ranges[1] == ranges[1, 0]).all()
+    assert (np.abs(left) <= ranges[1]).mean() == pytest.approx(0.9999, abs=2e-4)
+    assert (code_ranges(left, quantile=0.5) < ranges)[1].all()
+
+
+def test_ranges_need_rows():
+    with pytest.raises(ValueError, match="quantile must be above 0"):
+        code_ranges(rows(3), quantile=0)
+    with pytest.raises(ValueError, match="must hold rows"):
+        code_ranges(rows(0))
+    with pytest.raises(ValueError, match="NaN"):
+        code_ranges(np.array([[np.nan, 1]]))
+    assert code_ranges(np.zeros((2, 2))).tolist() == [[-1, -1], [1, 1]]
