@@ -305,8 +305,11 @@ def _modules_of(
 
 def _width_of(encoder: SentenceTransformer) -> int:
     """The width of the embeddings before truncation."""
-    with encoder.truncate_embeddings(None):
+    kept, encoder.truncate_dim = encoder.truncate_dim, None
+    try:
         return int(encoder.encode(["text"], show_progress_bar=False).shape[1])
+    finally:
+        encoder.truncate_dim = kept
 
 
 def _after_truncation(corrector: AffineCorrector, modules: list[Any], full: int) -> list[Any]:
