@@ -1,6 +1,7 @@
 """What a correction inside an encoder costs when it encodes (isotropy[demo])."""
 
 import numpy as np
+import torch
 from _common import report, timed
 from sentence_transformers import SentenceTransformer
 
@@ -15,6 +16,7 @@ tail = list(corrected.children())[-2:]
 rows = bare.encode(texts, convert_to_tensor=True)
 
 
+@torch.inference_mode()
 def added():
     for part in rows.split(32):  # as many a batch as `encode` takes
         features = {"sentence_embedding": part}

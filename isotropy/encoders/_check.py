@@ -13,7 +13,7 @@ import numpy as np
 
 from isotropy._texts import documentation_sentences
 from isotropy.correctors import load as load_corrector
-from isotropy.encoders._models import load
+from isotropy.encoders._models import _without_bars_for, load
 from isotropy.export._dense import native
 from isotropy.io.whole import whole_folder
 
@@ -52,7 +52,7 @@ def save(encoder: SentenceTransformer, path: str | os.PathLike[str]) -> None:
     }
     if correctors["document"] is None:
         raise ValueError("encoder must be what isotropy.encoders.wrap returned: it knows no more.")
-    with whole_folder(path) as folder:
+    with whole_folder(path) as folder, _without_bars_for(str(folder)):
         encoder.save_pretrained(str(folder))
         for kind, corrector in correctors.items():
             if corrector is not None:

@@ -36,16 +36,27 @@ N_SLICES = 128
 _VALUES_AT_ONCE = 2**23
 _BLOCK = 1024
 _KNOTS = np.linspace(0, 3, 17)
-_FRAMES, _FRAME_DIMS, _FRAME_ROWS = 32, 3, 1000
+_FRAMES, _FRAME_DIMS, _FRAME_ROWS, _FRAME_LEAST = 32, 3, 1000, 20
 
 
 # -- what they share -----------------------------------------------------------------------------
 
 
-def _moments(X: Any, sample_weight: Any, weight_type: WeightType) -> Moments:
+def _moments(
+    X: Any, sample_weight: Any, weight_type: WeightType, moments: Moments | None
+) -> Moments:
+    """`moments` where they are at hand, else those of the rows."""
     if isinstance(X, Moments):
         raise NeedsRows("needs the rows: moments of second order do not tell a Gaussian")
-    return gather(X, sample_weight, weight_type=weight_type)
+    if moments is None:
+        return gather(X, sample_weight, weight_type=weight_type)
+    d = getattr(X, "shape", (0, moments.n_features))[-1]
+    if d != moments.n_features:
+        raise ValueError(
+            f"moments must be those of the rows of X, which has {d} columns, got moments of "
+            f"{moments.n_features}. Leave moments=None to have them gathered."
+        )
+    return moments
 
 
 def _blocks(X: Any, sample_weight: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -68,27 +79,23 @@ def _shares(X: Any, sample_weight: Any) -> np.ndarray:
 
 
 def _whitening(moments: Moments) -> np.ndarray | None:
-    """(d, d) that whitens centred rows; None where n is too small for any shape but a simplex.
-
-    Symmetric, so that rounding cannot turn the rows where eigenvalues are equal.
-    """
+    """(d, r) that whitens centred rows; None where n is too small for any shape but a simplex."""
     values, vectors = moments.spectrum(0)
     r = moments.rank()
     if r == 0 or moments.n_effective <= r + 1:
         return None
-    return (vectors[:, :r] / np.sqrt(values[:r])) @ vectors[:, :r].T
+    return vectors[:, :r] / np.sqrt(values[:r])
 
 
-def _slices(
-    X: Any, sample_weight: Any, moments: Moments, n_slices: int, random_state: int
-) -> Iterator[np.ndarray]:
-    """Rows over the root of their mean variance, along random directions, some at a time."""
+def _directions(moments: Moments, n_slices: int, random_state: int) -> np.ndarray:
+    """(d, n_slices): random unit vectors, over the root of the mean variance."""
     scale = np.sqrt(eigenvalues(moments).sum() / moments.n_features)
     directions = np.random.default_rng(random_state).standard_normal((moments.n_features, n_slices))
-    directions /= np.linalg.norm(directions, axis=0) * scale
-    step = max(1, _VALUES_AT_ONCE // max(moments.n_rows, 1))
-    for first in range(0, n_slices, step):
-        yield _mapped(X, sample_weight, moments.mean, directions[:, first : first + step])
+    return directions / (np.linalg.norm(directions, axis=0) * scale)
+
+
+def _columns_at_once(moments: Moments) -> int:
+    return max(1, _VALUES_AT_ONCE // max(moments.n_rows, 1))
 
 
 def _check_slices(n_slices: int) -> int:
@@ -105,7 +112,11 @@ def _has_spread(moments: Moments) -> bool:
 
 
 def mardia_kurtosis(
-    X: Any, sample_weight: Any = None, *, weight_type: WeightType = "frequency"
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Mardia's kurtosis b2: the mean fourth power of the Mahalanobis length of the rows.
 
@@ -114,6 +125,8 @@ def mardia_kurtosis(
     X : array of shape (n, d) or `isotropy.io` rows
     sample_weight : array of shape (n,), optional
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -130,7 +143,7 @@ def mardia_kurtosis(
     ----------
     Mardia 1970, "Measures of multivariate skewness and kurtosis with applications".
     """
-    moments = _moments(X, sample_weight, weight_type)
+    moments = _moments(X, sample_weight, weight_type, moments)
     W = _whitening(moments)
     if W is None:
         return float("nan")
@@ -161,7 +174,11 @@ def kurtosis_pvalue(value: float, moments: Moments) -> float:
 
 
 def mardia_skewness(
-    X: Any, sample_weight: Any = None, *, weight_type: WeightType = "frequency"
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Mardia's skewness b1: the mean over all pairs of the cube of their Mahalanobis product.
 
@@ -170,6 +187,8 @@ def mardia_skewness(
     X : array of shape (n, d) or `isotropy.io` rows
     sample_weight : array of shape (n,), optional
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -179,24 +198,33 @@ def mardia_skewness(
 
     Notes
     -----
-    Exact, without random pairs: O(n^2 r) over the pairs or, where rows are many, O(n r^3) over the
-    third moments, whose square sum it is.
+    Exact, without random pairs: O(n^2 r) over the pairs, with the whitened rows held in float64,
+    or, for n > r^2, O(n r^3) over the third moments, whose square sum it is, block by block. The
+    p-value is conservative where n is not several times r.
 
     References
     ----------
     Mardia 1970, "Measures of multivariate skewness and kurtosis with applications".
     """
-    moments = _moments(X, sample_weight, weight_type)
+    moments = _moments(X, sample_weight, weight_type, moments)
     W = _whitening(moments)
     if W is None:
         return float("nan")
-    Y, share = _mapped(X, sample_weight, moments.mean, W), _shares(X, sample_weight)
-    n, r = Y.shape
-    return _skewness_by_moments(Y, share) if n > r * r else _skewness_by_pairs(Y, share)
+    if moments.n_rows > W.shape[1] ** 2:
+        return _skewness_by_moments(X, sample_weight, moments.mean, W)
+    Y = _mapped(X, sample_weight, moments.mean, W)
+    return _skewness_by_pairs(Y, _shares(X, sample_weight))
 
 
-def _skewness_by_moments(Y: np.ndarray, share: np.ndarray) -> float:
-    return float(sum(np.square((Y * (share * column)[:, None]).T @ Y).sum() for column in Y.T))
+def _skewness_by_moments(X: Any, sample_weight: Any, mean: np.ndarray, W: np.ndarray) -> float:
+    r, total = W.shape[1], 0.0
+    third = np.zeros((r, r, r))
+    for block, weights in _blocks(X, sample_weight):
+        Y = (block - mean) @ W
+        for slab, column in zip(third, Y.T, strict=True):
+            slab += (Y * (weights * column)[:, None]).T @ Y
+        total += weights.sum()
+    return float(np.vdot(third, third) / total**2)
 
 
 def _skewness_by_pairs(Y: np.ndarray, share: np.ndarray) -> float:
@@ -262,16 +290,28 @@ def epps_pulley(slices: Any, share: Any = None) -> Any:
     ----------
     Epps & Pulley 1983; Balestriero & LeCun 2025, "LeJEPA", where n times this is the SIGReg term.
     """
-    xp = namespace(slices)
-    step = float(_KNOTS[1])
+    return _distances(_characteristic(slices, share))
+
+
+def _characteristic(slices: Any, share: Any) -> list[tuple[Any, Any]]:
+    """Real and imaginary part, (k,) each, of the means of e^(i t x) at each knot t."""
+    xp, step, found = namespace(slices), float(_KNOTS[1]), []
     cos, sin = xp.cos(step * slices), xp.sin(step * slices)
     real, imaginary = xp.ones_like(slices), xp.zeros_like(slices)
-    total: Any = 0.0
-    for knot, weight in zip(_KNOTS, _knot_weights(), strict=True):
-        apart = _mean(real, share) - float(np.exp(-(knot**2) / 2))
-        total = total + weight * (apart * apart + _mean(imaginary, share) ** 2)
+    for _ in _KNOTS:
+        found.append((_mean(real, share), _mean(imaginary, share)))
         # e^(i t x) at the next knot, by one complex product
         real, imaginary = real * cos - imaginary * sin, real * sin + imaginary * cos
+    return found
+
+
+def _distances(characteristic: Any) -> Any:
+    total: Any = 0.0
+    for knot, weight, (real, imaginary) in zip(
+        _KNOTS, _knot_weights(), characteristic, strict=True
+    ):
+        apart = real - float(np.exp(-(knot**2) / 2))
+        total = total + weight * (apart * apart + imaginary * imaginary)
     return total
 
 
@@ -293,6 +333,7 @@ def sliced_epps_pulley(
     n_slices: int = N_SLICES,
     random_state: int = 0,
     weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Mean Epps-Pulley distance to N(0, 1) along random directions, the measure behind SIGReg.
 
@@ -305,6 +346,8 @@ def sliced_epps_pulley(
     random_state : int, default=0
         Seed of the directions.
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -323,12 +366,15 @@ def sliced_epps_pulley(
     heuristics"; Epps & Pulley 1983.
     """
     n_slices = _check_slices(n_slices)
-    moments = _moments(X, sample_weight, weight_type)
+    moments = _moments(X, sample_weight, weight_type, moments)
     if not _has_spread(moments):
         return float("nan")
-    share = _shares(X, sample_weight)
-    slices = _slices(X, sample_weight, moments, n_slices, random_state)
-    return float(np.concatenate([epps_pulley(part, share) for part in slices]).mean())
+    directions, total = _directions(moments, n_slices, random_state), 0.0
+    sums = np.zeros((len(_KNOTS), 2, n_slices))
+    for block, weights in _blocks(X, sample_weight):
+        sums += _characteristic((block - moments.mean) @ directions, weights)
+        total += weights.sum()
+    return float(_distances(sums / total).mean())
 
 
 def epps_pulley_floor(n: float, d: int) -> float:
@@ -345,6 +391,7 @@ def sliced_wasserstein(
     n_slices: int = N_SLICES,
     random_state: int = 0,
     weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Sliced 2-Wasserstein distance to the isotropic Gaussian of the same size.
 
@@ -357,6 +404,8 @@ def sliced_wasserstein(
     random_state : int, default=0
         Seed of the directions.
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -374,13 +423,15 @@ def sliced_wasserstein(
     Rabin et al. 2011, "Wasserstein barycenter and its application to texture mixing".
     """
     n_slices = _check_slices(n_slices)
-    moments = _moments(X, sample_weight, weight_type)
+    moments = _moments(X, sample_weight, weight_type, moments)
     if not _has_spread(moments):
         return float("nan")
-    share = _shares(X, sample_weight)
-    slices = _slices(X, sample_weight, moments, n_slices, random_state)
-    squares = np.concatenate([_wasserstein_squares(part, share) for part in slices])
-    return float(np.sqrt(squares.mean()))
+    directions, share = _directions(moments, n_slices, random_state), _shares(X, sample_weight)
+    total, step = 0.0, _columns_at_once(moments)
+    for first in range(0, n_slices, step):
+        slices = _mapped(X, sample_weight, moments.mean, directions[:, first : first + step])
+        total += _wasserstein_squares(slices, share).sum()
+    return float(np.sqrt(total / n_slices))
 
 
 def _wasserstein_squares(slices: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -421,8 +472,11 @@ def henze_zirkler(
     *,
     random_state: int = 0,
     weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Largest Henze-Zirkler statistic over 32 random projections to three dimensions.
+
+    Of up to three dimensions it is the statistic itself.
 
     In hundreds of dimensions the statistic itself means nothing: both of its terms in the data
     vanish, whatever the rows. In three it has power against any departure.
@@ -432,47 +486,68 @@ def henze_zirkler(
     X : array of shape (n, d) or `isotropy.io` rows
         Whitened first, so that directions of small variance count too.
     sample_weight : array of shape (n,), optional
-        Rows are drawn by weight where there are more than 1,000.
     random_state : int, default=0
-        Seed of the projections and of the 1,000 rows that each takes.
+        Seed of the projections and, where rows are more, of the 1,000 that each takes.
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
     float
-        At least 0; Gaussian rows get about 1.1. The p-value is Bonferroni's over the projections.
-        NaN for fewer than 20 rows, or n <= r + 1.
+        At least 0; Gaussian rows get about 1.1, in up to three dimensions about 0.7. The p-value
+        is Bonferroni's over the projections. NaN for n <= r + 1, with r the numerical rank, and
+        where the rows of a projection amount to fewer than 20.
 
     Notes
     -----
-    O(n d r) to whiten, and 3e7 exponentials. In a projection all whitened data of many dimensions
+    O(n d) beyond the covariance, and 3e7 exponentials. In a projection all whitened data of many dimensions
     look more normal than they are (Diaconis & Freedman 1984).
 
     References
     ----------
     Henze & Zirkler 1990, "A class of invariant consistent tests for multivariate normality".
     """
-    moments = _moments(X, sample_weight, weight_type)
-    W = _whitening(moments)
-    if W is None or moments.n_effective < 20:
+    moments = _moments(X, sample_weight, weight_type, moments)
+    W, (n_frames, q, n) = _whitening(moments), _frames(moments)
+    if W is None or n < _FRAME_LEAST:
         return float("nan")
-    Y, share = _mapped(X, sample_weight, moments.mean, W), _shares(X, sample_weight)
-    random = np.random.default_rng(random_state)
-    alike = bool(share.min() == share.max())
-    q, n = min(_FRAME_DIMS, moments.rank()), _frame_rows(moments)
-    rows, weights, found = Y, share, 0.0
-    for _ in range(_FRAMES):
-        frame = np.linalg.qr(random.standard_normal((Y.shape[1], q)))[0]
-        if moments.n_rows > _FRAME_ROWS:
-            size, p = min(_FRAME_ROWS, len(Y)), None if alike else share
-            rows = Y[random.choice(len(Y), size, replace=not alike, p=p)]
-            weights = np.full(size, 1 / size)
-        found = max(found, _henze_zirkler(rows @ frame, weights, n))
-    return found
+    # Whitened without a turn, since rounding turns the rows where eigenvalues are equal.
+    W = W @ moments.spectrum(0)[1][:, : moments.rank()].T
+    random, size = np.random.default_rng(random_state), min(_FRAME_ROWS, moments.n_rows)
+    maps, picks = [], []
+    for _ in range(n_frames):
+        maps.append(W @ np.linalg.qr(random.standard_normal((len(W), q)))[0])
+        picks.append(np.sort(random.choice(moments.n_rows, size, replace=False)))
+    drawn = _drawn(X, sample_weight, moments.mean, maps, picks)
+    return max(_henze_zirkler(rows, share, n) for rows, share in drawn)
 
 
-def _frame_rows(moments: Moments) -> float:
-    return moments.n_effective if moments.n_rows <= _FRAME_ROWS else float(_FRAME_ROWS)
+def _frames(moments: Moments) -> tuple[int, int, float]:
+    """How many projections, of how many dimensions, and what the rows of each amount to."""
+    r, n = moments.rank(), moments.n_effective / max(1.0, moments.n_rows / _FRAME_ROWS)
+    return (_FRAMES, _FRAME_DIMS, n) if r > _FRAME_DIMS else (1, r, n)
+
+
+def _drawn(
+    X: Any,
+    sample_weight: Any,
+    mean: np.ndarray,
+    maps: list[np.ndarray],
+    picks: list[np.ndarray],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each map the rows of its rising pick, mapped, with their weights, which sum to 1."""
+    parts: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in maps]
+    first = 0
+    for block, weights in _blocks(X, sample_weight):
+        last = first + len(block)
+        for part, A, pick in zip(parts, maps, picks, strict=True):
+            here = pick[slice(*np.searchsorted(pick, [first, last]))] - first
+            part.append(((block[here] - mean) @ A, weights[here]))
+        first = last
+    for part in parts:
+        rows, weights = (np.concatenate(pieces) for pieces in zip(*part, strict=True))
+        yield rows, weights / weights.sum()
 
 
 def _smoothing(n: float, q: int) -> float:
@@ -510,26 +585,31 @@ def _lognormal_null(n: float, q: int) -> tuple[float, float]:
 
 def henze_zirkler_floor(n: float, d: int) -> float | None:
     """The median of the largest of as many lognormal draws as there are projections."""
-    if n < 20 or n <= d + 1:
+    if n < _FRAME_LEAST or n <= d + 1:
         return None
     centre, width = _lognormal_null(min(n, _FRAME_ROWS), min(_FRAME_DIMS, d))
-    return float(np.exp(centre + width * ndtri(0.5 ** (1 / _FRAMES))))
+    n_frames = _FRAMES if d > _FRAME_DIMS else 1
+    return float(np.exp(centre + width * ndtri(0.5 ** (1 / n_frames))))
 
 
 def henze_zirkler_pvalue(value: float, moments: Moments) -> float:
     """Bonferroni's over the projections, by the lognormal null of each."""
     if np.isnan(value):
         return float("nan")
-    q = min(_FRAME_DIMS, moments.rank())
-    centre, width = _lognormal_null(_frame_rows(moments), q)
-    return min(1.0, float(_FRAMES * norm.sf((np.log(max(value, 1e-300)) - centre) / width)))
+    n_frames, q, n = _frames(moments)
+    centre, width = _lognormal_null(n, q)
+    return min(1.0, float(n_frames * norm.sf((np.log(max(value, 1e-300)) - centre) / width)))
 
 
 # -- coordinates -----------------------------------------------------------------------------------
 
 
 def coordinate_skewness(
-    X: Any, sample_weight: Any = None, *, weight_type: WeightType = "frequency"
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Largest absolute skewness of a coordinate.
 
@@ -538,6 +618,8 @@ def coordinate_skewness(
     X : array of shape (n, d) or `isotropy.io` rows
     sample_weight : array of shape (n,), optional
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -553,11 +635,15 @@ def coordinate_skewness(
     ----------
     D'Agostino 1970, "Transformation to normality of the null distribution of g1".
     """
-    return _largest_moment(X, sample_weight, weight_type, 3)
+    return _largest_moment(X, sample_weight, _moments(X, sample_weight, weight_type, moments), 3)
 
 
 def coordinate_kurtosis(
-    X: Any, sample_weight: Any = None, *, weight_type: WeightType = "frequency"
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Largest absolute excess kurtosis of a coordinate.
 
@@ -566,6 +652,8 @@ def coordinate_kurtosis(
     X : array of shape (n, d) or `isotropy.io` rows
     sample_weight : array of shape (n,), optional
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -581,11 +669,10 @@ def coordinate_kurtosis(
     ----------
     Anscombe & Glynn 1983, "Distribution of the kurtosis statistic b2 for normal samples".
     """
-    return _largest_moment(X, sample_weight, weight_type, 4)
+    return _largest_moment(X, sample_weight, _moments(X, sample_weight, weight_type, moments), 4)
 
 
-def _largest_moment(X: Any, sample_weight: Any, weight_type: WeightType, order: int) -> float:
-    moments = _moments(X, sample_weight, weight_type)
+def _largest_moment(X: Any, sample_weight: Any, moments: Moments, order: int) -> float:
     live, deviations = _live_columns(moments)
     if not live.size:
         return float("nan")
@@ -629,7 +716,11 @@ def _kurtosis_tail(value: float, n: float) -> float:
 
 
 def anderson_darling(
-    X: Any, sample_weight: Any = None, *, weight_type: WeightType = "frequency"
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    moments: Moments | None = None,
 ) -> float:
     r"""Largest Anderson-Darling statistic of a coordinate against the normal fitted to it.
 
@@ -638,6 +729,8 @@ def anderson_darling(
     X : array of shape (n, d) or `isotropy.io` rows
     sample_weight : array of shape (n,), optional
     weight_type : {"frequency", "probability"}, default="frequency"
+    moments : Moments, optional
+        Those of the rows, where they are at hand: saves a pass.
 
     Returns
     -------
@@ -654,12 +747,12 @@ def anderson_darling(
     ----------
     Anderson & Darling 1954; D'Agostino & Stephens 1986, "Goodness-of-fit techniques", table 4.9.
     """
-    moments = _moments(X, sample_weight, weight_type)
+    moments = _moments(X, sample_weight, weight_type, moments)
     live, deviations = _live_columns(moments)
     if not live.size:
         return float("nan")
     share, found = _shares(X, sample_weight), 0.0
-    step = max(1, _VALUES_AT_ONCE // max(moments.n_rows, 1))
+    step = _columns_at_once(moments)
     # The test standardizes by the variance over n - 1.
     n = moments.n_effective
     deviations = deviations * np.sqrt(n / (n - 1))

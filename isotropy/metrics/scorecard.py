@@ -276,7 +276,8 @@ def _score(
             elif isinstance(rows, Moments):
                 raise NeedsRows("needs the rows")
             else:
-                value = metric.function(rows, sample_weight, weight_type=weight_type)
+                at_hand = {"moments": moments} if metric.takes_moments else {}
+                value = metric.function(rows, sample_weight, weight_type=weight_type, **at_hand)
         except NeedsRows as reason:
             left_out[metric.name] = str(reason)
         else:
