@@ -1,8 +1,8 @@
 """Does a correction help search, at which size, in how few bits, and is it sure?
 
 Needs the retrieval collections and STS files (``--data``, with folders ir and sts) and
-isotropy[demo]. MiniLM, mean-pooled, 256 tokens. Correctors are fitted on the documents, without
-queries or labels; the bank of `HubnessBias` is every other query, and it is judged on the rest.
+isotropy[demo,export]. MiniLM, mean-pooled, 256 tokens. Correctors are fitted on the documents,
+without queries or labels; the bank of `HubnessBias` is every other query, judged on the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import faiss
 import numpy as np
 from _common import report
 from scipy.stats import spearmanr
@@ -30,6 +31,7 @@ from isotropy.search import code_ranges, k_skewness
 
 COLLECTIONS, LAYERS, SIZES = ("cranfield", "cisi"), (0, 5, 6), (384, 256, 128, 64)
 BOOTSTRAPS = 2000
+SCALAR, IP = faiss.ScalarQuantizer, faiss.METRIC_INNER_PRODUCT
 
 
 # -- data --------------------------------------------------------------------------------------
@@ -190,6 +192,38 @@ def hubness(collection: Collection, D: np.ndarray, Q: np.ndarray, where: dict) -
     return table
 
 
+def by_faiss(collection: Collection, D: np.ndarray, Q: np.ndarray, where: dict) -> list[dict]:
+    """The codes of faiss itself, of raw rows and of centred and rotated ones."""
+    table = []
+    for k in SIZES:
+        for name in ("raw", "centred and rotated"):
+            corrector = corrections(k)[name]
+            left, right = D, Q
+            if corrector is not None:
+                corrector.fit(D)
+                left, right = corrector.transform(D), corrector.transform(Q)
+            left, right = (np.ascontiguousarray(unit(rows[:, :k])) for rows in (left, right))
+            row = {**where, "dims": k, "correction": name}
+            for bits, index in {
+                "float": faiss.IndexFlatIP(k),
+                "8 bits": faiss.IndexScalarQuantizer(k, SCALAR.QT_8bit, IP),
+                "4 bits": faiss.IndexScalarQuantizer(k, SCALAR.QT_4bit, IP),
+                "1 bit": faiss.IndexBinaryFlat(k),
+            }.items():
+                stored, asked = left, right
+                if bits == "1 bit":
+                    stored, asked = (np.packbits(rows > 0, axis=1) for rows in (left, right))
+                index.train(stored)
+                index.add(stored)
+                order = index.search(asked, 100)[1]
+                scores = np.zeros((len(Q), len(D)))
+                np.put_along_axis(scores, order, np.arange(100, 0, -1)[None], axis=1)
+                found = judged_scores(scores, collection.judged)["nDCG@10"]
+                row[bits] = round(100 * float(found.mean()), 1)
+            table.append(row)
+    return table
+
+
 def similarity(data: Path, cache: Path) -> list[dict]:
     left, right, scores = pairs_of(data / "sts" / "sts-test.csv")
     texts = list(dict.fromkeys([*left, *right]))
@@ -220,7 +254,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = chosen.cache or Path(folder)
         cache.mkdir(exist_ok=True)
-        found, biased = [], []
+        found, biased, indexed = [], [], []
         for name in COLLECTIONS:
             collection = Collection(chosen.data / "ir" / name)
             for layer in LAYERS:
@@ -229,8 +263,10 @@ def main() -> None:
                 where = {"collection": name, "layer": layer}
                 found += search(collection, D, Q, where)
                 biased += hubness(collection, D, Q, where)
+                indexed += by_faiss(collection, D, Q, where)
         report("retrieval", "Retrieval, corrected on the documents (x 100)", found)
         report("retrieval_hubness", "Retrieval with a bias against hubs (x 100)", biased)
+        report("retrieval_faiss", "nDCG@10 x 100 of faiss indexes", indexed)
         table = similarity(chosen.data, cache)
         report("retrieval_sts", "STS-B test, Spearman x 100, fitted on its sentences", table)
 

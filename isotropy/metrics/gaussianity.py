@@ -501,8 +501,8 @@ def henze_zirkler(
 
     Notes
     -----
-    O(n d) beyond the covariance, and 3e7 exponentials. In a projection all whitened data of many dimensions
-    look more normal than they are (Diaconis & Freedman 1984).
+    O(n d) beyond the covariance, and 3e7 exponentials. In a projection all whitened data of many
+    dimensions look more normal than they are (Diaconis & Freedman 1984).
 
     References
     ----------
@@ -515,10 +515,9 @@ def henze_zirkler(
     # Whitened without a turn, since rounding turns the rows where eigenvalues are equal.
     W = W @ moments.spectrum(0)[1][:, : moments.rank()].T
     random, size = np.random.default_rng(random_state), min(_FRAME_ROWS, moments.n_rows)
-    maps, picks = [], []
-    for _ in range(n_frames):
-        maps.append(W @ np.linalg.qr(random.standard_normal((len(W), q)))[0])
-        picks.append(np.sort(random.choice(moments.n_rows, size, replace=False)))
+    # The projections first: they are the same for any number of rows.
+    maps = [W @ np.linalg.qr(random.standard_normal((len(W), q)))[0] for _ in range(n_frames)]
+    picks = [np.sort(random.choice(moments.n_rows, size, replace=False)) for _ in maps]
     drawn = _drawn(X, sample_weight, moments.mean, maps, picks)
     return max(_henze_zirkler(rows, share, n) for rows, share in drawn)
 
@@ -635,7 +634,8 @@ def coordinate_skewness(
     ----------
     D'Agostino 1970, "Transformation to normality of the null distribution of g1".
     """
-    return _largest_moment(X, sample_weight, _moments(X, sample_weight, weight_type, moments), 3)
+    moments = _moments(X, sample_weight, weight_type, moments)
+    return _largest_moment(X, sample_weight, moments, odd=True)
 
 
 def coordinate_kurtosis(
@@ -669,18 +669,20 @@ def coordinate_kurtosis(
     ----------
     Anscombe & Glynn 1983, "Distribution of the kurtosis statistic b2 for normal samples".
     """
-    return _largest_moment(X, sample_weight, _moments(X, sample_weight, weight_type, moments), 4)
+    moments = _moments(X, sample_weight, weight_type, moments)
+    return _largest_moment(X, sample_weight, moments, odd=False)
 
 
-def _largest_moment(X: Any, sample_weight: Any, moments: Moments, order: int) -> float:
+def _largest_moment(X: Any, sample_weight: Any, moments: Moments, odd: bool) -> float:
     live, deviations = _live_columns(moments)
     if not live.size:
         return float("nan")
     total, sums = 0.0, np.zeros(live.size)
     for block, weights in _blocks(X, sample_weight):
         Z = (block[:, live] - moments.mean[live]) / deviations
-        total, sums = total + weights.sum(), sums + weights @ Z**order
-    return float(np.abs(sums / total - (3 if order == 4 else 0)).max())
+        squares = Z * Z
+        total, sums = total + weights.sum(), sums + weights @ (squares * (Z if odd else squares))
+    return float(np.abs(sums / total - (0 if odd else 3)).max())
 
 
 def _live_columns(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
