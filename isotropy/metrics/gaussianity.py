@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 N_SLICES = 128
-_VALUES_AT_ONCE = 2**23
+_VALUES_AT_ONCE = 2**21
 _BLOCK = 1024
 _KNOTS = np.linspace(0, 3, 17)
 _FRAMES, _FRAME_DIMS, _FRAME_ROWS, _FRAME_LEAST = 32, 3, 1000, 20
