@@ -23,7 +23,7 @@ from .gaussianity import (
     sliced_epps_pulley,
     sliced_wasserstein,
 )
-from .pairs import uniformity, uniformity_cumulant, uniformity_floor
+from .pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
 from .partition import partition_isotropy
 from .registry import METRICS, Metric, register
 from .scorecard import Comparison, Score, Scorecard, compare, score
@@ -54,6 +54,7 @@ __all__ = [
     "Score",
     "Scorecard",
     "SphericityTest",
+    "alignment",
     "anderson_darling",
     "bhattacharyya",
     "compare",

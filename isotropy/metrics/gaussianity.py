@@ -90,8 +90,13 @@ def _whitening(moments: Moments) -> np.ndarray | None:
 def _directions(moments: Moments, n_slices: int, random_state: int) -> np.ndarray:
     """(d, n_slices): random unit vectors, over the root of the mean variance."""
     scale = np.sqrt(eigenvalues(moments).sum() / moments.n_features)
-    directions = np.random.default_rng(random_state).standard_normal((moments.n_features, n_slices))
-    return directions / (np.linalg.norm(directions, axis=0) * scale)
+    return random_directions(moments.n_features, n_slices, random_state) / scale
+
+
+def random_directions(d: int, n_slices: int, random_state: int) -> np.ndarray:
+    """(d, n_slices): unit vectors, uniform on the sphere; the same for metric and loss."""
+    directions = np.random.default_rng(random_state).standard_normal((d, n_slices))
+    return directions / np.linalg.norm(directions, axis=0)
 
 
 def _columns_at_once(moments: Moments) -> int:

@@ -1,0 +1,296 @@
+"""What the losses share: rows in full precision, all ranks' rows, running moments, past rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+def as_rows(X: Tensor) -> Tensor:
+    """`X` as a matrix of rows, leading dimensions flattened; half precision becomes float32."""
+    if not isinstance(X, Tensor) or not X.is_floating_point():
+        kind = X.dtype if isinstance(X, Tensor) else type(X).__name__
+        raise TypeError(f"A loss takes a floating-point torch tensor (rows, d), got {kind}.")
+    if X.ndim < 2:
+        raise ValueError(
+            f"A loss takes rows (n, d), got a tensor of shape {tuple(X.shape)}. "
+            "x.unsqueeze(0) makes one row of a single vector."
+        )
+    return X.reshape(-1, X.shape[-1]).to(torch.promote_types(X.dtype, torch.float32))
+
+
+def full_precision(function: Function) -> Function:
+    """Take tensors as rows, and compute in float32 at least, inside ``torch.autocast`` too."""
+
+    @wraps(function)
+    def run(X: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        rows = as_rows(X)
+        given = [as_rows(a) if isinstance(a, Tensor) else a for a in args]
+        with torch.autocast(rows.device.type, enabled=False):
+            return function(rows, *given, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+def nothing(*tensors: Tensor) -> Tensor:
+    """A zero that gradients pass through: what too few rows give."""
+    return torch.stack([(0 * X).sum() for X in tensors]).sum()
+
+
+def unit_rows(X: Tensor) -> Tensor:
+    """Rows scaled to length one; a zero row stays zero, with no gradient."""
+    # Scaled by the largest entry first, so that no square leaves the range of the type.
+    largest = X.detach().abs().amax(dim=-1, keepdim=True)
+    X = X / torch.where(largest > 0, largest, 1)
+    lengths = X.square().sum(dim=-1, keepdim=True)
+    return X * torch.where(lengths > 0, lengths, 1).rsqrt()
+
+
+def spacing(X: Tensor) -> float:
+    """Distance between 1 and the next number of the type."""
+    return float(torch.finfo(X.dtype).eps)
+
+
+# -- ranks ---------------------------------------------------------------------------------------
+
+
+class _AllRows(torch.autograd.Function):
+    """The rows of all ranks, in order of rank.
+
+    Every rank computes the same loss of them, so the gradient of the own rows needs no message:
+    it is taken times the number of ranks, because data-parallel training averages over ranks.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, X: Tensor) -> Tensor:
+        world = dist.get_world_size()
+        sizes = [torch.zeros(1, dtype=torch.long, device=X.device) for _ in range(world)]
+        dist.all_gather(sizes, torch.tensor([len(X)], device=X.device))
+        counts = [int(size) for size in sizes]
+        padded = X.new_zeros(max(counts), X.shape[1])
+        padded[: len(X)] = X
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        first = sum(counts[: dist.get_rank()])
+        ctx.own = slice(first, first + len(X))
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return dist.get_world_size() * gradient[ctx.own]
+
+
+def rows_of_all_ranks(X: Tensor) -> Tensor:
+    """`X` of every rank of the process group, one below the other; `X` itself without a group."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return X
+    gathered: Tensor = _AllRows.apply(X)
+    return gathered
+
+
+# -- modules -------------------------------------------------------------------------------------
+
+
+class Regularizer(nn.Module):
+    """A loss of rows: ``regularizer(rows)`` is a scalar to be minimised.
+
+    A new one defines `measure`.
+
+    Parameters
+    ----------
+    gather : bool, default=False
+        Take the rows of all ranks of ``torch.distributed``: value and gradient are those of one
+        process with all rows, given that gradients are averaged over the ranks, as
+        ``DistributedDataParallel`` does. Not for a matrix that every rank holds whole.
+    """
+
+    def __init__(self, *, gather: bool = False) -> None:
+        super().__init__()
+        self.gather = gather
+
+    def forward(self, *views: Tensor) -> Tensor:
+        """The loss of rows (n, d), or of two views of the same rows where a loss takes two."""
+        rows = [as_rows(view) for view in views]
+        if self.gather:
+            rows = [rows_of_all_ranks(view) for view in rows]
+        with torch.autocast(rows[0].device.type, enabled=False):
+            return self.measure(*rows)
+
+    def measure(self, X: Tensor) -> Tensor:
+        """The loss of rows of float32 or float64."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        options = {
+            name: value
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name != "training" and not isinstance(value, Tensor)
+        }
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+class MomentRegularizer(Regularizer):
+    """A `Regularizer` of moments, which can average them over batches.
+
+    Parameters
+    ----------
+    momentum : float in [0, 1), optional
+        Weight of the past in running moments, 0.9 for about ten batches. The value is then that of
+        the running moments, the gradient that of the batch's own part in them: moments of
+        few rows are noisy, and what is no linear function of them is biased. Only in training;
+        evaluation takes the rows alone. Not saved with the weights.
+    gather : bool, default=False
+        Take the rows of all ranks, see `Regularizer`.
+    """
+
+    def __init__(self, *, momentum: float | None = None, gather: bool = False) -> None:
+        super().__init__(gather=gather)
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be from 0 to below 1, got {momentum!r}.")
+        self.momentum = momentum
+        self._past: Any = None
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._past = None
+
+    def _running(self, moments: Any) -> Any:
+        """`moments` averaged with the past: their value, with the gradient of the batch."""
+        if self.momentum is None or not self.training or not moments.n > 1:
+            return moments
+        past = self._past
+        if past is not None:
+            if past.size != moments.size:
+                raise ValueError(
+                    f"rows of {moments.size} dimensions follow rows of {past.size}: running "
+                    "moments belong to one kind of rows. reset() forgets the past."
+                )
+            moments = moments.follow(past, self.momentum)
+        self._past = moments.detached()
+        return moments
+
+
+def _value_of(new: Tensor, gradient_of: Tensor) -> Tensor:
+    return new.detach() + (gradient_of - gradient_of.detach())
+
+
+class UnitMoments(NamedTuple):
+    """Mean and second moment of unit rows, with Kish's size of the rows behind them."""
+
+    mean: Tensor
+    gram: Tensor | None
+    n: Tensor
+
+    @property
+    def size(self) -> int:
+        return len(self.mean)
+
+    def follow(self, past: UnitMoments, momentum: float) -> UnitMoments:
+        """These after `past`."""
+        mean = _value_of(torch.lerp(self.mean, past.mean.to(self.mean), momentum), self.mean)
+        gram = self.gram
+        if gram is not None and past.gram is not None:
+            gram = _value_of(torch.lerp(gram, past.gram.to(gram), momentum), gram)
+        return UnitMoments(mean, gram, _kish(self.n, past.n, momentum))
+
+    def detached(self) -> UnitMoments:
+        gram = None if self.gram is None else self.gram.detach()
+        return UnitMoments(self.mean.detach(), gram, self.n)
+
+
+def _kish(n: Tensor, past: Tensor, momentum: float) -> Tensor:
+    """Size of rows that weigh (1 - momentum) / n behind ones that weigh momentum / past."""
+    return 1 / (momentum**2 / past.to(n) + (1 - momentum) ** 2 / n)
+
+
+class Spread(NamedTuple):
+    """Mean and covariance (ddof=0) of rows; two views give the covariance between them."""
+
+    means: tuple[Tensor, Tensor]
+    covariance: Tensor
+    variances: tuple[Tensor, Tensor]
+    n: Tensor
+
+    @property
+    def size(self) -> int:
+        return len(self.means[0])
+
+    @classmethod
+    def of(cls, A: Tensor, B: Tensor | None = None) -> Spread:
+        first, second = centred(A), centred(A if B is None else B)
+        variances = first.square().mean(0), second.square().mean(0)
+        n = torch.as_tensor(float(len(A)), device=A.device, dtype=A.dtype)
+        means = A.mean(0), (A if B is None else B).mean(0)
+        return cls(means, first.T @ second / len(A), variances, n)
+
+    def follow(self, past: Spread, momentum: float) -> Spread:
+        """These after `past`: the spread of both about their common mean."""
+        (a, b), (pa, pb) = self.means, (mean.to(self.covariance) for mean in past.means)
+        apart, both = (a - pa, b - pb), momentum * (1 - momentum)
+        covariance = torch.lerp(self.covariance, past.covariance.to(self.covariance), momentum)
+        covariance = covariance + both * torch.outer(*apart)
+        variances = tuple(
+            _value_of(torch.lerp(own, old.to(own), momentum) + both * step.square(), own)
+            for own, old, step in zip(self.variances, past.variances, apart, strict=True)
+        )
+        means = (
+            _value_of(torch.lerp(a, pa, momentum), a),
+            _value_of(torch.lerp(b, pb, momentum), b),
+        )
+        covariance = _value_of(covariance, self.covariance)
+        n = _kish(self.n, past.n, momentum)
+        return Spread(means, covariance, variances, n)  # type: ignore[arg-type]
+
+    def detached(self) -> Spread:
+        means = self.means[0].detach(), self.means[1].detach()
+        variances = self.variances[0].detach(), self.variances[1].detach()
+        return Spread(means, self.covariance.detach(), variances, self.n)
+
+
+def centred(X: Tensor) -> Tensor:
+    """Rows less their mean, taken twice: the first mean of rows far from 0 is rounded."""
+    X = X - X.detach().mean(0)
+    return X - X.mean(0)
+
+
+class RowRegularizer(Regularizer):
+    """A `Regularizer` of pairs or shapes of rows, which can keep past rows beside the batch.
+
+    Parameters
+    ----------
+    queue : int, default=0
+        How many rows of past batches to keep and append, without a gradient. Only in training.
+    gather : bool, default=False
+        Take the rows of all ranks, see `Regularizer`.
+    """
+
+    def __init__(self, *, queue: int = 0, gather: bool = False) -> None:
+        super().__init__(gather=gather)
+        if isinstance(queue, bool) or queue != int(queue) or queue < 0:
+            raise ValueError(f"queue must be a number of rows, 0 or more, got {queue!r}.")
+        self.queue = int(queue)
+        self._past: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget past rows."""
+        self._past = None
+
+    def _with_past(self, X: Tensor) -> Tensor:
+        if not self.queue or not self.training:
+            return X
+        past = self._past
+        if past is not None and past.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"rows of {X.shape[1]} dimensions follow rows of {past.shape[1]}: a queue belongs "
+                "to one kind of rows. reset() forgets the past."
+            )
+        rows = X if past is None else torch.cat([X, past.to(X)])
+        self._past = rows[: self.queue].detach().clone()
+        return rows

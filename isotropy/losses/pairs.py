@@ -1,0 +1,243 @@
+"""Losses of distances between rows on the sphere: uniformity, alignment, KoLeo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ._base import Regularizer, RowRegularizer, full_precision, nothing, unit_rows
+
+__all__ = ["Alignment", "KoLeo", "Uniformity", "alignment", "koleo", "uniformity"]
+
+_BLOCK = 1024
+
+
+class _LogMeanKernel(torch.autograd.Function):
+    """Log of the mean of exp(-t |u_i - u_j|^2) over i != j, in blocks.
+
+    The gradient, 4 t sum_j k_ij u_j / sum_ij k_ij, is gathered beside the value while a block of
+    the kernel is at hand, so no block is computed twice and none is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, U: Tensor, t: float) -> Tensor:
+        wanted, n = ctx.needs_input_grad[0], len(U)
+        pulls = torch.zeros_like(U) if wanted else None
+        total = U.new_zeros((), dtype=torch.float64 if U.device.type == "cpu" else U.dtype)
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            for other in range(start, n, _BLOCK):
+                columns = slice(other, other + _BLOCK)
+                kernel = U[rows] @ U[columns].T
+                kernel.sub_(1).mul_(2 * t).exp_()
+                if start == other:
+                    kernel.fill_diagonal_(0)
+                total += kernel.sum(dtype=total.dtype) * (1 if start == other else 2)
+                if pulls is not None:
+                    pulls[rows].addmm_(kernel, U[columns])
+                    if start != other:
+                        pulls[columns].addmm_(kernel.T, U[rows])
+        if pulls is not None:
+            ctx.save_for_backward(pulls.mul_(4 * t / total.to(U.dtype)))
+        return (total.log() - torch.log(total.new_tensor(n * (n - 1.0)))).to(U.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (pulls,) = ctx.saved_tensors
+        return gradient * pulls, None
+
+
+@full_precision
+def uniformity(X: Tensor, *, t: float = 2.0) -> Tensor:
+    r"""Uniformity: log of the mean over all pairs i != j of exp(-t |x^_i - x^_j|^2).
+
+    Parameters
+    ----------
+    X : tensor of shape (n, d)
+        Scaled to length one here; zero rows are left out.
+    t : float, default=2.0
+        Above 0, at most 20.
+
+    Returns
+    -------
+    tensor, scalar
+        The number of `isotropy.metrics.uniformity`: from about ``-4 t`` to 0, where all rows point
+        one way. Uniform directions give `isotropy.metrics.uniformity_floor`, about -4 + 8 / d for
+        t = 2. 0 for fewer than two rows.
+
+    Notes
+    -----
+    O(n^2 d) in blocks: memory O(n d + block^2) forward and backward, no n x n matrix.
+
+    References
+    ----------
+    Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
+    uniformity on the hypersphere", equation 2.
+    """
+    if not 0 < t <= 20:
+        raise ValueError(f"t must be above 0 and at most 20, got {t!r}.")
+    U = unit_rows(X)
+    live = (U.detach() != 0).any(dim=1)
+    if not bool(live.all()):
+        U = U[live]
+    if len(U) < 2:
+        return nothing(X)
+    value: Tensor = _LogMeanKernel.apply(U, float(t))
+    return value
+
+
+class Uniformity(RowRegularizer):
+    """`uniformity` of the rows as a module.
+
+    Parameters
+    ----------
+    t : float, default=2.0
+    queue : int, default=0
+        Rows of past batches that take part, see `RowRegularizer`.
+    gather : bool, default=False
+        Take the rows of all ranks, see `Regularizer`.
+    """
+
+    def __init__(self, t: float = 2.0, *, queue: int = 0, gather: bool = False) -> None:
+        super().__init__(queue=queue, gather=gather)
+        self.t = t
+
+    def measure(self, X: Tensor) -> Tensor:
+        """The uniformity."""
+        return uniformity(self._with_past(X), t=self.t)
+
+
+@full_precision
+def alignment(X: Tensor, Y: Tensor, *, alpha: float = 2.0) -> Tensor:
+    r"""Alignment: mean distance of positive pairs on the sphere, ``mean |x^_i - y^_i|^alpha``.
+
+    Parameters
+    ----------
+    X, Y : tensors of shape (n, d)
+        Row i of one belongs to row i of the other. Pairs with a zero row are left out.
+    alpha : float, default=2.0
+        Above 0.
+
+    Returns
+    -------
+    tensor, scalar
+        From 0, the ideal, to ``2^alpha``: the number of `isotropy.metrics.alignment`. It falls
+        when all rows collapse too: read it, and train it, beside `uniformity`. 0 without a pair.
+
+    Notes
+    -----
+    O(n d). For alpha below 2 the gradient of a pair at distance 0 is taken as 0.
+
+    References
+    ----------
+    Wang & Isola 2020, equation 1.
+    """
+    if X.shape != Y.shape:
+        raise ValueError(f"Pairs need equal shapes, got {tuple(X.shape)} and {tuple(Y.shape)}.")
+    if not alpha > 0:
+        raise ValueError(f"alpha must be above 0, got {alpha!r}.")
+    A, B = unit_rows(X), unit_rows(Y)
+    live = (A.detach() != 0).any(dim=1) & (B.detach() != 0).any(dim=1)
+    squares = (A - B).square().sum(1)
+    # A power below 1 of a square has no gradient at 0.
+    apart = live & (squares > 0)
+    powers = torch.where(apart, torch.where(apart, squares, 1).pow(alpha / 2), squares * 0)
+    return powers.sum() / live.sum().clamp(min=1)
+
+
+class Alignment(Regularizer):
+    """`alignment` of two views as a module: ``regularizer(anchors, positives)``.
+
+    Parameters
+    ----------
+    alpha : float, default=2.0
+    gather : bool, default=False
+        Take the rows of all ranks, see `Regularizer`.
+    """
+
+    def __init__(self, alpha: float = 2.0, *, gather: bool = False) -> None:
+        super().__init__(gather=gather)
+        self.alpha = alpha
+
+    def measure(self, X: Tensor, Y: Tensor) -> Tensor:  # type: ignore[override]
+        """The alignment."""
+        return alignment(X, Y, alpha=self.alpha)
+
+
+@full_precision
+def koleo(X: Tensor, *, eps: float = 1e-6) -> Tensor:
+    r"""KoLeo: minus the mean log distance of each row to its nearest other row, on the sphere.
+
+    ``-(1 / n) sum_i log min_j |x^_i - x^_j|``, the Kozachenko-Leonenko estimate of the entropy but
+    for constants.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, d)
+        Zero rows are left out.
+    eps : float, default=1e-6
+        A distance below counts as this, so that duplicates stay finite; they get no gradient,
+        which would have no direction.
+
+    Returns
+    -------
+    tensor, scalar
+        From -log 2 up; lower is more spread. Uniform directions in hundreds of dimensions get
+        about -0.3. 0 for fewer than two rows.
+
+    Notes
+    -----
+    O(n^2 d) in blocks to find the neighbours, O(n d) for the distances, taken from the differences
+    of the rows: those from products lose half the digits of close rows.
+
+    References
+    ----------
+    Sablayrolles et al. 2019, "Spreading vectors for similarity search", equation 2.
+    """
+    if not eps > 0:
+        raise ValueError(f"eps must be above 0, got {eps!r}.")
+    U = unit_rows(X)
+    live = (U.detach() != 0).any(dim=1)
+    if not bool(live.all()):
+        U = U[live]
+    if len(U) < 2:
+        return nothing(X)
+    squares = (U - U[_nearest(U.detach())]).square().sum(1)
+    apart = squares > eps**2
+    logs = torch.where(apart, squares, 1).log() / 2
+    return -torch.where(apart, logs, torch.log(squares.new_tensor(eps))).mean()
+
+
+def _nearest(U: Tensor) -> Tensor:
+    """Index of the row of largest cosine with each row, itself left out."""
+    found = torch.empty(len(U), dtype=torch.long, device=U.device)
+    for start in range(0, len(U), _BLOCK):
+        cosines = U[start : start + _BLOCK] @ U.T
+        cosines.diagonal(start).fill_(-torch.inf)
+        found[start : start + _BLOCK] = cosines.argmax(1)
+    return found
+
+
+class KoLeo(RowRegularizer):
+    """`koleo` of the rows as a module.
+
+    Parameters
+    ----------
+    eps : float, default=1e-6
+    queue : int, default=0
+        Rows of past batches that take part, see `RowRegularizer`.
+    gather : bool, default=False
+        Take the rows of all ranks, see `Regularizer`.
+    """
+
+    def __init__(self, eps: float = 1e-6, *, queue: int = 0, gather: bool = False) -> None:
+        super().__init__(queue=queue, gather=gather)
+        self.eps = eps
+
+    def measure(self, X: Tensor) -> Tensor:
+        """The KoLeo loss."""
+        return koleo(self._with_past(X), eps=self.eps)
