@@ -1,10 +1,14 @@
 """Losses against anisotropy, with the definitions of the metrics, and their trainer glue."""
 
+from typing import Any
+
 from isotropy._optional import require
 
 require("torch", extra="train")
 
 from ._base import MomentRegularizer, Regularizer, RowRegularizer  # noqa: E402
+from ._language_models import embedding_matrices, regularize_embeddings  # noqa: E402
+from ._training import RegularizedLoss  # noqa: E402
 from .cosine import MeanCosine, SpreadOut, mean_cosine, spread_out  # noqa: E402
 from .covariance import (  # noqa: E402
     BarlowTwins,
@@ -26,12 +30,15 @@ from .pairs import Alignment, KoLeo, Uniformity, alignment, koleo, uniformity  #
 __all__ = [
     "Alignment",
     "BarlowTwins",
+    "CollapseWarning",
     "Decorrelation",
     "IsoScoreStar",
+    "IsotropyCallback",
     "KoLeo",
     "LogFrobenius",
     "MeanCosine",
     "MomentRegularizer",
+    "RegularizedLoss",
     "Regularizer",
     "RowRegularizer",
     "SlicedEppsPulley",
@@ -42,13 +49,24 @@ __all__ = [
     "alignment",
     "barlow_twins",
     "decorrelation",
+    "embedding_matrices",
     "isoscore_star",
     "koleo",
     "log_frobenius",
     "mean_cosine",
+    "regularize_embeddings",
     "sliced_epps_pulley",
     "spectrum_control",
     "spread_out",
     "uniformity",
     "variance_covariance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The callback's base class is transformers', which takes seconds to import.
+    if name in ("CollapseWarning", "IsotropyCallback"):
+        from . import _callback
+
+        return getattr(_callback, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

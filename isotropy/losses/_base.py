@@ -53,6 +53,15 @@ def unit_rows(X: Tensor) -> Tensor:
     return X * torch.where(lengths > 0, lengths, 1).rsqrt()
 
 
+def bibtex(key: str, author: str, title: str, year: int, eprint: str = "") -> str:
+    """A paper as a model card cites it."""
+    fields = {"title": title, "author": author, "year": str(year)}
+    if eprint:
+        fields |= {"eprint": eprint, "archivePrefix": "arXiv"}
+    lines = [f"    {name}={{{value}}}," for name, value in fields.items()]
+    return "\n".join(["", f"@misc{{{key},", *lines, "}", ""])
+
+
 def spacing(X: Tensor) -> float:
     """Distance between 1 and the next number of the type."""
     return float(torch.finfo(X.dtype).eps)
@@ -111,6 +120,10 @@ class Regularizer(nn.Module):
         ``DistributedDataParallel`` does. Not for a matrix that every rank holds whole.
     """
 
+    n_views = 1
+    citation = ""
+    _past: Any = None
+
     def __init__(self, *, gather: bool = False) -> None:
         super().__init__()
         self.gather = gather
@@ -126,6 +139,10 @@ class Regularizer(nn.Module):
     def measure(self, X: Tensor) -> Tensor:
         """The loss of rows of float32 or float64."""
         raise NotImplementedError
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._past = None
 
     def extra_repr(self) -> str:
         options = {
@@ -155,11 +172,6 @@ class MomentRegularizer(Regularizer):
         if momentum is not None and not 0 <= momentum < 1:
             raise ValueError(f"momentum must be from 0 to below 1, got {momentum!r}.")
         self.momentum = momentum
-        self._past: Any = None
-
-    def reset(self) -> None:
-        """Forget the past."""
-        self._past = None
 
     def _running(self, moments: Any) -> Any:
         """`moments` averaged with the past: their value, with the gradient of the batch."""
@@ -276,11 +288,6 @@ class RowRegularizer(Regularizer):
         if isinstance(queue, bool) or queue != int(queue) or queue < 0:
             raise ValueError(f"queue must be a number of rows, 0 or more, got {queue!r}.")
         self.queue = int(queue)
-        self._past: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget past rows."""
-        self._past = None
 
     def _with_past(self, X: Tensor) -> Tensor:
         if not self.queue or not self.training:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._base import MomentRegularizer, UnitMoments, full_precision, nothing, unit_rows
+from ._base import MomentRegularizer, UnitMoments, bibtex, full_precision, nothing, unit_rows
 
 __all__ = ["MeanCosine", "SpreadOut", "mean_cosine", "spread_out"]
 
@@ -149,6 +149,14 @@ class MeanCosine(MomentRegularizer):
     >>> regularizer(embeddings.weight).backward()
     """
 
+    citation = bibtex(
+        "gao2019representation",
+        "Jun Gao and Di He and Xu Tan and Tao Qin and Liwei Wang and Tie-Yan Liu",
+        "Representation Degeneration Problem in Training Natural Language Generation Models",
+        2019,
+        "1907.12009",
+    )
+
     def measure(self, X: Tensor) -> Tensor:
         """The mean cosine."""
         return _mean_cosine(self._running(_unit_moments(X, gram=False)))
@@ -209,6 +217,14 @@ class SpreadOut(MomentRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = bibtex(
+        "zhang2017learning",
+        "Xu Zhang and Felix X. Yu and Sanjiv Kumar and Shih-Fu Chang",
+        "Learning Spread-out Local Feature Descriptors",
+        2017,
+        "1708.06320",
+    )
 
     def __init__(
         self,

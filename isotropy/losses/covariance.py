@@ -12,6 +12,7 @@ from ._base import (
     Regularizer,
     Spread,
     as_rows,
+    bibtex,
     centred,
     full_precision,
     nothing,
@@ -114,6 +115,14 @@ class Decorrelation(_CovarianceRegularizer):
         Take the rows of all ranks, see `Regularizer`.
     """
 
+    citation = bibtex(
+        "cogswell2016reducing",
+        "Michael Cogswell and Faruk Ahmed and Ross Girshick and Larry Zitnick and Dhruv Batra",
+        "Reducing Overfitting in Deep Networks by Decorrelating Representations",
+        2016,
+        "1511.06068",
+    )
+
     def _of(self, variances: Tensor, square: Tensor, n: Any, noise: float) -> Tensor:
         return _decorrelation(variances, square)
 
@@ -192,6 +201,14 @@ class VarianceCovariance(_CovarianceRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = bibtex(
+        "bardes2022vicreg",
+        "Adrien Bardes and Jean Ponce and Yann LeCun",
+        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+        2022,
+        "2105.04906",
+    )
 
     def __init__(
         self,
@@ -275,6 +292,16 @@ class BarlowTwins(MomentRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = bibtex(
+        "zbontar2021barlow",
+        "Jure Zbontar and Li Jing and Ishan Misra and Yann LeCun and Stephane Deny",
+        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+        2021,
+        "2103.03230",
+    )
+
+    n_views = 2
 
     def __init__(
         self,
@@ -396,6 +423,14 @@ class IsoScoreStar(MomentRegularizer):
         Take the rows of all ranks, see `Regularizer`.
     """
 
+    citation = bibtex(
+        "rudman2024stable",
+        "William Rudman and Carsten Eickhoff",
+        "Stable Anisotropic Regularization",
+        2024,
+        "2305.19358",
+    )
+
     prior: Tensor | None
 
     def __init__(
@@ -466,6 +501,14 @@ class LogFrobenius(_CovarianceRegularizer):
         Take the rows of all ranks, see `Regularizer`.
     """
 
+    citation = bibtex(
+        "skean2024frossl",
+        "Oscar Skean and Aayush Dhakal and Nathan Jacobs and Luis Gonzalo Sanchez Giraldo",
+        "FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning",
+        2024,
+        "2310.02903",
+    )
+
     def measure(self, X: Tensor) -> Tensor:
         """The log of the norm."""
         return super().measure(X if self.momentum is not None else _of_size_one(X))
@@ -532,6 +575,14 @@ class SpectrumControl(Regularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = bibtex(
+        "wang2020improving",
+        "Lingxiao Wang and Jing Huang and Kevin Huang and Ziniu Hu and Guangtao Wang and "
+        "Quanquan Gu",
+        "Improving Neural Language Generation with Spectrum Control",
+        2020,
+    )
 
     def __init__(self, decay: float = 0.5, *, gather: bool = False) -> None:
         super().__init__(gather=gather)

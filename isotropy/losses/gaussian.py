@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isotropy.metrics.gaussianity import N_SLICES, epps_pulley, random_directions
 
-from ._base import RowRegularizer, centred, full_precision, nothing, spacing, unit_rows
+from ._base import RowRegularizer, bibtex, centred, full_precision, nothing, spacing, unit_rows
 
 __all__ = ["SlicedEppsPulley", "sliced_epps_pulley"]
 
@@ -87,6 +87,14 @@ class SlicedEppsPulley(RowRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`; all take the same directions.
     """
+
+    citation = bibtex(
+        "balestriero2025lejepa",
+        "Randall Balestriero and Yann LeCun",
+        "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics",
+        2025,
+        "2511.08544",
+    )
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._base import Regularizer, RowRegularizer, full_precision, nothing, unit_rows
+from ._base import Regularizer, RowRegularizer, bibtex, full_precision, nothing, unit_rows
 
 __all__ = ["Alignment", "KoLeo", "Uniformity", "alignment", "koleo", "uniformity"]
 
@@ -102,6 +102,15 @@ class Uniformity(RowRegularizer):
         Take the rows of all ranks, see `Regularizer`.
     """
 
+    citation = bibtex(
+        "wang2020understanding",
+        "Tongzhou Wang and Phillip Isola",
+        "Understanding Contrastive Representation Learning through Alignment and Uniformity on "
+        "the Hypersphere",
+        2020,
+        "2005.10242",
+    )
+
     def __init__(self, t: float = 2.0, *, queue: int = 0, gather: bool = False) -> None:
         super().__init__(queue=queue, gather=gather)
         self.t = t
@@ -158,6 +167,9 @@ class Alignment(Regularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = Uniformity.citation
+    n_views = 2
 
     def __init__(self, alpha: float = 2.0, *, gather: bool = False) -> None:
         super().__init__(gather=gather)
@@ -233,6 +245,14 @@ class KoLeo(RowRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    citation = bibtex(
+        "sablayrolles2019spreading",
+        "Alexandre Sablayrolles and Matthijs Douze and Cordelia Schmid and Herve Jegou",
+        "Spreading vectors for similarity search",
+        2019,
+        "1806.03198",
+    )
 
     def __init__(self, eps: float = 1e-6, *, queue: int = 0, gather: bool = False) -> None:
         super().__init__(queue=queue, gather=gather)
