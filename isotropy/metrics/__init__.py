@@ -11,6 +11,7 @@ from .cosine import (
     top_contribution,
     vmf_concentration,
 )
+from .frequency import FrequencyBucket, FrequencyTable, frequency_table
 from .gaussian import bhattacharyya, kl_divergence, wasserstein2
 from .gaussianity import (
     anderson_darling,
@@ -23,6 +24,8 @@ from .gaussianity import (
     sliced_epps_pulley,
     sliced_wasserstein,
 )
+from .hull import HullCertificate, origin_in_hull
+from .neighbors import Neighbors, nearest_neighbors
 from .pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
 from .partition import partition_isotropy
 from .registry import METRICS, Metric, register
@@ -49,8 +52,12 @@ from .spectrum import (
 __all__ = [
     "METRICS",
     "Comparison",
+    "FrequencyBucket",
+    "FrequencyTable",
+    "HullCertificate",
     "Metric",
     "NeedsRows",
+    "Neighbors",
     "Score",
     "Scorecard",
     "SphericityTest",
@@ -65,6 +72,7 @@ __all__ = [
     "cosine_spread",
     "effective_rank",
     "epps_pulley",
+    "frequency_table",
     "henze_zirkler",
     "isoscore",
     "isoscore_star",
@@ -74,8 +82,10 @@ __all__ = [
     "mardia_kurtosis",
     "mardia_skewness",
     "mean_cosine",
+    "nearest_neighbors",
     "noise_edge",
     "numerical_rank",
+    "origin_in_hull",
     "participation_ratio",
     "partition_isotropy",
     "rankme",

@@ -151,7 +151,7 @@ def alignment(X: Any, Y: Any, *, alpha: float = 2.0) -> float:
     Examples
     --------
     >>> from isotropy.metrics import alignment
-    >>> alignment([[1.0, 0.0]], [[0.0, 2.0]])
+    >>> round(alignment([[1.0, 0.0]], [[0.0, 2.0]]), 4)
     2.0
     """
     if not alpha > 0:

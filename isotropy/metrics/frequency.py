@@ -1,0 +1,146 @@
+"""What frequency does to embeddings: norms and neighbours by frequency bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from .._rows import check_weights, raise_on_bad_row
+from ._inputs import in_memory
+from ._tables import html_table, number, text_table
+from .neighbors import nearest_neighbors
+
+__all__ = ["FrequencyBucket", "FrequencyTable", "frequency_table"]
+
+
+@dataclass(frozen=True)
+class FrequencyBucket:
+    """Rows whose frequency ranks from `first` to below `last`.
+
+    Attributes
+    ----------
+    first, last : int
+        Ranks, 0 the most frequent.
+    n : int
+        How many rows.
+    norm : float
+        Mean length.
+    distance : float
+        Mean distance to the k nearest rows of all, by distance.
+    dot : float
+        Mean dot product with the k rows of largest one.
+    mean_cosine : float
+        Mean cosine with the mean of all rows.
+    """
+
+    first: int
+    last: int
+    n: int
+    norm: float
+    distance: float
+    dot: float
+    mean_cosine: float
+
+
+@dataclass(frozen=True)
+class FrequencyTable:
+    """What `frequency_table` found.
+
+    Attributes
+    ----------
+    buckets : tuple of FrequencyBucket
+    norm_correlation : float
+        Spearman correlation of a row's length with its frequency.
+    mean_correlation : float
+        Spearman correlation of a row's cosine with the mean of all rows with its frequency:
+        below 0 where the mean pulls rare rows most.
+    k : int
+    """
+
+    buckets: tuple[FrequencyBucket, ...]
+    norm_correlation: float
+    mean_correlation: float
+    k: int
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        header = ["rank", "n", "norm", f"{self.k}-NN distance", f"{self.k}-NN dot", "cos to mean"]
+        rows = [
+            [f"{b.first:,}-{b.last:,}", f"{b.n:,}"]
+            + [number(value) for value in (b.norm, b.distance, b.dot, b.mean_cosine)]
+            for b in self.buckets
+        ]
+        return header, rows
+
+    def __str__(self) -> str:
+        said = (
+            f"Spearman with frequency: norm {self.norm_correlation:.3f}, cosine to the mean "
+            f"{self.mean_correlation:.3f}."
+        )
+        return f"{text_table(*self._cells())}\n{said}"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells(), caption="By frequency")
+
+
+def frequency_table(
+    X: Any, counts: Any, *, edges: Sequence[int] = (100, 500, 5000), k: int = 3
+) -> FrequencyTable:
+    r"""Norm, neighbours and pull of the mean by frequency bucket.
+
+    Parameters
+    ----------
+    X : array of shape (n, d) or `isotropy.io` rows
+        An embedding matrix.
+    counts : array of shape (n,)
+        How often each row's token occurs; only the order counts. Where none are known and rows
+        are sorted by frequency, ``-np.arange(n)`` is Zipf's rank.
+    edges : sequence of int, default=(100, 500, 5000)
+        Ranks at which a bucket ends; the last bucket takes the rest. Empty buckets are left out.
+    k : int, default=3
+        Neighbours, of all rows.
+
+    Returns
+    -------
+    FrequencyTable
+
+    Raises
+    ------
+    ValueError
+        For counts that do not fit, edges that do not rise, fewer than k + 1 rows.
+
+    Notes
+    -----
+    In a degenerate matrix rare rows are shorter in BERT and longer in GPT-like models, and lie
+    near one another. O(n^2 d) for the neighbours.
+
+    References
+    ----------
+    Li et al. 2020, "On the sentence embeddings from pre-trained language models", table 1; Gao et
+    al. 2019.
+    """
+    X = np.asarray(in_memory(X))
+    raise_on_bad_row(X, 0)
+    given = check_weights(np.asarray(counts) - np.min(counts, initial=0), len(X))
+    assert given is not None
+    edges = [int(edge) for edge in edges]
+    if any(b <= a for a, b in zip([0, *edges], edges, strict=False)):
+        raise ValueError(f"edges must rise from above 0, got {edges}.")
+    rows = X.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    mean = rows.mean(0)
+    along = rows @ mean / (np.where(norms > 0, norms, 1) * (np.linalg.norm(mean) or 1))
+    distance = nearest_neighbors(X, k, measure="euclidean").values.mean(1)
+    dot = nearest_neighbors(X, k, measure="dot").values.mean(1)
+    order = np.argsort(-given, kind="stable")
+    buckets = []
+    for first, last in zip([0, *edges], [*edges, len(X)], strict=True):
+        chosen = order[first : min(last, len(X))]
+        if len(chosen):
+            values = (float(v[chosen].mean()) for v in (norms, distance, dot, along))
+            buckets.append(FrequencyBucket(first, first + len(chosen), len(chosen), *values))
+    correlations = [float(spearmanr(given, v).statistic) for v in (norms, along)]
+    return FrequencyTable(tuple(buckets), *correlations, k)
