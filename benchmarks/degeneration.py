@@ -49,7 +49,7 @@ options.add_argument("--context", type=int, default=64)
 options.add_argument("--rate", type=float, default=2e-3)
 options.add_argument("--seeds", type=int, default=3)
 options.add_argument("--arms", nargs="+", default=["none", "cosine", "spread-out", "spectrum"])
-options.add_argument("--weight", type=float, help="of the regularizers, in the place of the table's")
+options.add_argument("--weight", type=float, help="of all regularizers, in the place of ARMS")
 options.add_argument("--name", default="degeneration", help="of the file of results")
 options.add_argument("--quick", action="store_true", help="20 steps, one seed; writes no file")
 

@@ -142,5 +142,5 @@ def frequency_table(
         if len(chosen):
             values = (float(v[chosen].mean()) for v in (norms, distance, dot, along))
             buckets.append(FrequencyBucket(first, first + len(chosen), len(chosen), *values))
-    correlations = [float(spearmanr(given, v).statistic) for v in (norms, along)]
-    return FrequencyTable(tuple(buckets), *correlations, k)
+    by_norm, by_mean = (float(spearmanr(given, v).statistic) for v in (norms, along))
+    return FrequencyTable(tuple(buckets), by_norm, by_mean, k)
