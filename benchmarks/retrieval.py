@@ -27,7 +27,8 @@ from isotropy import (
     Whitening,
 )
 from isotropy.encoders import encode
-from isotropy.search import code_ranges, k_skewness
+from isotropy.metrics import k_skewness
+from isotropy.search import code_ranges
 
 COLLECTIONS, LAYERS, SIZES = ("cranfield", "cisi"), (0, 5, 6), (384, 256, 128, 64)
 BOOTSTRAPS = 2000
@@ -156,7 +157,7 @@ def search(collection: Collection, D: np.ndarray, Q: np.ndarray, where: dict) ->
                         "correction": name,
                         **{key: round(100 * float(v.mean()), 1) for key, v in found.items()},
                         "nDCG to raw": interval(found["nDCG@10"] - base["nDCG@10"]),
-                        "k-skewness": round(k_skewness(stored, asked), 1),
+                        "k-skewness": round(k_skewness(stored, asked, measure="dot"), 1),
                     }
                 )
     return table
@@ -186,7 +187,7 @@ def hubness(collection: Collection, D: np.ndarray, Q: np.ndarray, where: dict) -
                     "alpha": alpha,
                     **{key: round(100 * float(v.mean()), 1) for key, v in found.items()},
                     "nDCG to alpha 0": interval(found["nDCG@10"] - base["nDCG@10"]),
-                    "k-skewness": round(k_skewness(stored, question), 1),
+                    "k-skewness": round(k_skewness(stored, question, measure="dot"), 1),
                 }
             )
     return table

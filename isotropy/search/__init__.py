@@ -1,6 +1,6 @@
 """What makes a plain inner-product index find better: a bias against hubs, and ranges for codes."""
 
 from ._codes import code_ranges
-from ._hubness import HubnessBias, k_occurrence, k_skewness
+from ._hubness import HubnessBias
 
-__all__ = ["HubnessBias", "code_ranges", "k_occurrence", "k_skewness"]
+__all__ = ["HubnessBias", "code_ranges"]

@@ -13,7 +13,7 @@ from .._rows import is_torch, raise_on_bad_row
 from ..correctors.base import Corrector
 from ..metrics._inputs import in_memory
 
-__all__ = ["HubnessBias", "k_occurrence", "k_skewness"]
+__all__ = ["HubnessBias"]
 
 _SCORES_AT_ONCE = 2**23
 
@@ -169,55 +169,3 @@ def _scores(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, _SCORES_AT_ONCE // max(len(right), 1))
     for start in range(0, len(left), step):
         yield left[start : start + step] @ right.T
-
-
-def k_occurrence(documents: Any, queries: Any, k: int = 10) -> np.ndarray:
-    """How often each document is among the k of greatest inner product with a query.
-
-    Parameters
-    ----------
-    documents : array of shape (n, d)
-        Scale them, and the queries, to length one for cosines.
-    queries : array of shape (m, d)
-    k : int, default=10
-
-    Returns
-    -------
-    ndarray of shape (n,), int
-        Sums to ``m * min(k, n)``. Ties are broken arbitrarily.
-
-    Notes
-    -----
-    O(n m d), in blocks.
-
-    References
-    ----------
-    Radovanovic et al. 2010, "Hubs in space".
-    """
-    rows, asked = in_memory(documents), in_memory(queries)
-    if k < 1 or rows.shape[1] != asked.shape[1]:
-        raise ValueError(
-            f"k must be at least 1 and both must have as many columns, got {k=}, {rows.shape} "
-            f"and {asked.shape}."
-        )
-    k, n = min(k, len(rows)), len(rows)
-    counts = np.zeros(n, dtype=np.int64)
-    for scores in _scores(asked, rows):
-        nearest = np.argpartition(scores, n - k, axis=1)[:, n - k :]
-        counts += np.bincount(nearest.ravel(), minlength=n)
-    return counts
-
-
-def k_skewness(documents: Any, queries: Any, k: int = 10) -> float:
-    """Skewness of `k_occurrence`: 0 without hubs, large with a few that most queries find.
-
-    NaN where all documents occur equally often.
-
-    References
-    ----------
-    Radovanovic et al. 2010, "Hubs in space", section 3.
-    """
-    counts = k_occurrence(documents, queries, k)
-    apart = counts - counts.mean()
-    spread = float(np.sqrt(np.square(apart).mean()))
-    return float((apart**3).mean() / spread**3) if spread > 0 else float("nan")

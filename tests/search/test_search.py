@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import isotropy
 from isotropy import HubnessBias, RandomRotation
-from isotropy.search import _hubness, code_ranges, k_occurrence, k_skewness
+from isotropy.metrics import k_skewness
+from isotropy.search import _hubness, code_ranges
 
 
 def rows(n, d=12, seed=0, mean=0.0):
@@ -58,8 +58,8 @@ def test_half_of_it_ranks_as_csls():
 def test_hubs_go():
     documents, queries = hubby(d=60), rows(300, 60, seed=1, mean=0.5)
     found = HubnessBias(alpha=1.0).fit(rows(300, 60, seed=2, mean=0.5))
-    before = k_skewness(unit(documents), unit(queries))
-    after = k_skewness(found.transform(documents), found.transform_queries(queries))
+    before = k_skewness(documents, queries)
+    after = k_skewness(found.transform(documents), found.transform_queries(queries), measure="dot")
     assert before > 5
     assert after < before / 2
 
@@ -121,30 +121,12 @@ def test_a_changed_file_is_refused(tmp_path):
         isotropy.load(tmp_path / "h.safetensors")
 
 
-# -- counting hubs -----------------------------------------------------------------------------
-
-
-def test_occurrences_are_counted_over_queries(monkeypatch):
+def test_scores_in_blocks(monkeypatch):
     documents, queries = rows(40), rows(25, seed=1)
-    nearest = np.argsort(-(queries @ documents.T), axis=1)[:, :6]
-    wanted = np.bincount(nearest.ravel(), minlength=40)
-    np.testing.assert_array_equal(k_occurrence(documents, queries, 6), wanted)
-    assert k_skewness(documents, queries, 6) == pytest.approx(stats.skew(wanted))
-    monkeypatch.setattr(_hubness, "_SCORES_AT_ONCE", 90)
-    np.testing.assert_array_equal(k_occurrence(documents, queries, 6), wanted)
     found = HubnessBias(4).fit(queries)
     whole = found.transform(documents)
-    monkeypatch.undo()
+    monkeypatch.setattr(_hubness, "_SCORES_AT_ONCE", 90)
     np.testing.assert_allclose(whole, found.transform(documents), atol=1e-6)
-
-
-def test_more_neighbours_than_documents_are_all():
-    assert k_occurrence(rows(3), rows(5), 10).tolist() == [5, 5, 5]
-    assert np.isnan(k_skewness(rows(3), rows(5), 10))
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        k_occurrence(rows(3), rows(5), 0)
-    with pytest.raises(ValueError, match="as many columns"):
-        k_occurrence(rows(3), rows(5, 4))
 
 
 # -- codes -------------------------------------------------------------------------------------
