@@ -249,6 +249,39 @@ def encode(
 
 
 @app.command()
+def layers(
+    model: Annotated[str, typer.Argument(help="Hub name, folder, or 'minilm' (bundled).")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Texts: .txt (a line each), .csv, .tsv, .jsonl, ...")
+    ],
+    column: Column = None,
+    metrics: MetricNames = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Tokens to keep.")] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', ...")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score every layer of a text encoder, its tokens and its pooled texts, in one pass."""
+    from .._texts import read_texts
+    from ..encoders import layer_profile
+    from ..metrics.scorecard import to_json
+
+    chosen = _metric_names(metrics)
+    if chosen == "all":
+        raise ValueError("layers takes a list of metrics, not 'all'.")
+    options = {} if chosen is None else {"metrics": chosen}
+    profile = layer_profile(
+        model,
+        read_texts(data, column=column),
+        batch_size=batch_size,
+        max_length=max_length,
+        device=device,
+        **options,
+    )
+    typer.echo(to_json(profile.to_dict(), 2) if as_json else str(profile))
+
+
+@app.command()
 def wrap(
     model: Annotated[str, typer.Argument(help="Hub name, folder, or 'minilm' (bundled).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be new.")],

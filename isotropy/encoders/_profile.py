@@ -1,0 +1,303 @@
+"""Scorecards of every layer of a transformer, of any modality, in one pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from isotropy._optional import require
+from isotropy.encoders._layers import pool
+from isotropy.encoders._models import check_device, load
+from isotropy.metrics import Scorecard, score
+from isotropy.metrics._tables import html_table, number, text_table
+from isotropy.moments import Moments
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["LayerProfile", "layer_profile"]
+
+METRIC_NAMES = ("mean_cosine", "isoscore", "effective_rank", "top_variance_share")
+LEVELS = ("token", "pooled")
+_WAITING = 2**22
+"""Numbers of a layer that wait at most."""
+
+
+@dataclass(frozen=True, repr=False)
+class LayerProfile:
+    """Moments and scorecards by layer.
+
+    Attributes
+    ----------
+    model : str
+        What was profiled.
+    token, pooled : tuple of Moments
+        Of all token vectors, and of the mean vectors of each item; one a hidden state, 0 the
+        embeddings that enter the first layer.
+    metrics : tuple of str
+    """
+
+    model: str
+    token: tuple[Moments, ...]
+    pooled: tuple[Moments, ...]
+    metrics: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    def scorecards(self, level: str = "token") -> list[Scorecard]:
+        """A scorecard of each layer, of its tokens or of pooled items."""
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {LEVELS}, got {level!r}.")
+        return [score(moments, list(self.metrics)) for moments in getattr(self, level)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and numbers."""
+        return {
+            "model": self.model,
+            **{
+                level: [
+                    {"layer": k, "rows": card.shape[0], "dims": card.shape[1], **card}
+                    for k, card in enumerate(self.scorecards(level))
+                ]
+                for level in LEVELS
+            },
+        }
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        header = ["layer", *(f"{name} ({level})" for level in LEVELS for name in self.metrics)]
+        cards = [self.scorecards(level) for level in LEVELS]
+        rows = [
+            [str(k), *(number(card[name]) for card in pair for name in self.metrics)]
+            for k, pair in enumerate(zip(*cards, strict=True))
+        ]
+        return header, rows
+
+    def _caption(self) -> str:
+        return (
+            f"{self.model}: {self.token[0].n_rows:,} tokens, {self.pooled[0].n_rows:,} items, "
+            f"{len(self) - 1} layers"
+        )
+
+    def __str__(self) -> str:
+        return f"{self._caption()}\n{text_table(*self._cells())}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells(), caption=self._caption())
+
+
+def layer_profile(
+    model: Any,
+    batches: Iterable[Any],
+    *,
+    metrics: Sequence[str] = METRIC_NAMES,
+    batch_size: int = 32,
+    max_length: int | None = None,
+    device: str = "auto",
+) -> LayerProfile:
+    """Measure every layer of a transformer in one pass, without keeping its states.
+
+    Parameters
+    ----------
+    model : PreTrainedModel, SentenceTransformer, str or path-like
+        Any model of transformers that gives hidden states: text, vision, audio. Of an
+        encoder-decoder the encoder is taken. A name, a folder or a SentenceTransformer is a text
+        encoder; ``"minilm"`` is the bundled one.
+    batches : iterable of batches
+        What the model's processor makes: dictionaries of tensors with ``input_ids``,
+        ``pixel_values`` or ``input_values``, and an ``attention_mask`` where there is padding.
+        For a text encoder by name also plain texts.
+    metrics : sequence of str, optional
+        Metrics that moments suffice for; by default mean cosine, IsoScore, effective rank and the
+        share of the first direction.
+    batch_size : int, default=32
+        Of texts.
+    max_length : int, optional
+        Tokens of a text that are kept; by default the encoder's own number.
+    device : str, default="auto"
+        Where the model goes; "auto" leaves it where it is.
+
+    Returns
+    -------
+    LayerProfile
+
+    Raises
+    ------
+    ValueError
+        Where there are no batches, or the model gives no hidden states.
+
+    Notes
+    -----
+    Hidden states are those of transformers: the last may stand behind a closing norm. Padding is
+    left out, also where a model shortens its input (convolutions of audio models, CANINE); vision
+    models have none, and their class token counts as a token. One batch of states is held at a
+    time; memory is O(layers d^2).
+
+    References
+    ----------
+    Ethayarajh 2019; Godey et al. 2024, "Is anisotropy inherent to Transformers?".
+
+    Examples
+    --------
+    >>> from isotropy.encoders import layer_profile
+    >>> profile = layer_profile("minilm", ["A text.", "Another one."])  # doctest: +SKIP
+    """
+    torch = require("torch", extra="encoders")
+    where = check_device(device)
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("batches is empty: there is nothing to measure.")
+    batches = chain([first], batches)
+    name, bare, batches = _opened(model, batches, first, where, batch_size, max_length)
+    if where is not None:
+        bare.to(where)
+    token: list[_Gathering] = []
+    pooled: list[_Gathering] = []
+    with _in_evaluation(bare), torch.inference_mode():
+        for batch in batches:
+            states, given = _states(bare, batch)
+            if not token:
+                token, pooled = ([_Gathering() for _ in states] for _ in LEVELS)
+            for k, state in enumerate(states):
+                mask, state = _mask_of(bare, given, state), state.float()
+                token[k].add(state[mask])
+                pooled[k].add(pool(state, mask, "mean"))
+    by_token, by_item = (tuple(layer.moments() for layer in level) for level in (token, pooled))
+    return LayerProfile(name, by_token, by_item, tuple(metrics))
+
+
+class _Gathering:
+    """Moments of rows that come in small parts.
+
+    Some parts wait for one another: numpy's threads spin for a while after a product, on cores that
+    the model's next layer wants.
+    """
+
+    def __init__(self) -> None:
+        self.gathered = Moments(order=4)
+        self.waiting: list[Tensor] = []
+
+    def add(self, rows: Tensor) -> None:
+        self.waiting.append(rows.cpu())
+        if sum(map(len, self.waiting)) * rows.shape[1] > _WAITING:
+            self.moments()
+
+    def moments(self) -> Moments:
+        import torch
+
+        if self.waiting:
+            self.gathered.update(torch.cat(self.waiting))
+            self.waiting = []
+        return self.gathered
+
+
+def _opened(
+    model: Any,
+    batches: Any,
+    first: Any,
+    device: str | None,
+    batch_size: int,
+    max_length: int | None,
+) -> tuple[str, Any, Iterator[Any]]:
+    """The name, the bare transformer, and its batches."""
+    is_name = not hasattr(model, "parameters")
+    if not (is_name or hasattr(model, "tokenize") or hasattr(model, "preprocess")):
+        if isinstance(first, str):
+            raise ValueError(
+                "Texts need a tokenizer: pass a SentenceTransformer, a Hub name or a folder, or "
+                "batches that the model's own tokenizer makes."
+            )
+        return type(model).__name__, _encoder_of(model), batches
+    encoder = load(model, device)
+    bare = getattr(encoder[0], "auto_model", None)
+    if bare is None:
+        kind = type(encoder[0]).__name__
+        raise ValueError(f"This encoder begins with {kind}, which has no layers.")
+    name = str(model) if is_name else type(bare).__name__
+    if isinstance(first, str):
+        batches = _tokenized(encoder.tokenizer, batches, batch_size, max_length, encoder)
+    return name, _encoder_of(bare), batches
+
+
+def _encoder_of(model: Any) -> Any:
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return model.get_encoder()
+    return model
+
+
+def _tokenized(
+    tokenizer: Any, texts: Iterator[Any], batch_size: int, max_length: int | None, encoder: Any
+) -> Iterator[Any]:
+    length = max_length or getattr(encoder, "max_seq_length", None)
+    while part := list(islice(texts, batch_size)):
+        if not all(isinstance(text, str) for text in part):
+            raise ValueError("batches mixes texts with something else.")
+        yield tokenizer(
+            part,
+            padding=True,
+            truncation=length is not None,
+            max_length=length,
+            return_tensors="pt",
+        )
+
+
+def _states(model: Any, batch: Any) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    import torch
+
+    if isinstance(batch, torch.Tensor):
+        batch = {getattr(model, "main_input_name", "input_ids"): batch}
+    if not hasattr(batch, "items"):
+        raise ValueError(f"A batch must be a dictionary of tensors, got {type(batch).__name__}.")
+    device = next(model.parameters()).device
+    taken = inspect.signature(model.forward).parameters
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    given = {
+        name: value.to(device) if hasattr(value, "to") else value
+        for name, value in batch.items()
+        if (name in taken or anything) and name not in ("labels", "output_hidden_states")
+    }
+    output = model(**given, output_hidden_states=True, return_dict=True)
+    states = getattr(output, "hidden_states", None)
+    if not states:
+        raise ValueError(f"{type(model).__name__} gives no hidden states.")
+    if any(state.ndim != 3 for state in states):
+        states = tuple(
+            state.flatten(2).transpose(1, 2) if state.ndim == 4 else state for state in states
+        )
+    return states, given
+
+
+def _mask_of(model: Any, given: dict[str, Any], state: Tensor) -> Tensor:
+    """Where the tokens of a hidden state are, and not padding."""
+    import torch
+
+    length, mask = state.shape[1], given.get("attention_mask")
+    if mask is None:
+        return torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
+    mask = mask.bool()
+    if mask.shape[1] == length:
+        return mask
+    if hasattr(model, "_get_feature_vector_attention_mask"):  # convolutions of audio models
+        shortened: Tensor = model._get_feature_vector_attention_mask(length, mask)
+        return shortened.bool()
+    # Each position stands for a stretch of the input (CANINE's molecules).
+    stretches = torch.nn.functional.adaptive_max_pool1d(mask.float()[:, None], length)
+    return stretches[:, 0] > 0
+
+
+@contextmanager
+def _in_evaluation(model: Any) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
