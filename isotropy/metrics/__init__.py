@@ -1,6 +1,7 @@
 """Metrics of isotropy: plain functions of rows or Moments, one registry, one scorecard."""
 
 from ._inputs import NeedsRows
+from .change import Drift, drift
 from .cosine import (
     cosine_contributions,
     cosine_spread,
@@ -60,14 +61,17 @@ from .spectrum import (
     stable_rank,
     top_variance_share,
 )
+from .uncertainty import Interval, group_moments, intervals
 
 __all__ = [
     "METRICS",
     "Comparison",
+    "Drift",
     "FrequencyBucket",
     "FrequencyTable",
     "Hubness",
     "HullCertificate",
+    "Interval",
     "Metric",
     "NeedsRows",
     "Neighbors",
@@ -84,13 +88,16 @@ __all__ = [
     "coordinate_skewness",
     "cosine_contributions",
     "cosine_spread",
+    "drift",
     "effective_rank",
     "epps_pulley",
     "frequency_table",
     "gini",
+    "group_moments",
     "henze_zirkler",
     "hub_share",
     "hubness",
+    "intervals",
     "intrinsic_dimension",
     "isoscore",
     "isoscore_star",

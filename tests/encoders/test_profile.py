@@ -153,17 +153,10 @@ def test_what_a_profile_says(minilm_profile):
 
 def test_the_command(minilm_profile, tmp_path, capsys):
     (tmp_path / "t.txt").write_text("\n".join(documentation_sentences(50)), encoding="utf-8")
-    main(
-        [
-            "layers",
-            "minilm",
-            "--data",
-            str(tmp_path / "t.txt"),
-            "--json",
-            "--metrics",
-            "mean_cosine",
-        ]
-    )
+    texts = str(tmp_path / "t.txt")
+    with pytest.raises(SystemExit) as done:
+        main(["layers", "minilm", "--data", texts, "--json", "--metrics", "mean_cosine"])
+    assert not done.value.code
     told = json.loads(capsys.readouterr().out)
     assert told["token"][2]["mean_cosine"] == pytest.approx(
         minilm_profile.to_dict()["token"][2]["mean_cosine"], abs=1e-6
