@@ -2,6 +2,16 @@
 
 from ._inputs import NeedsRows
 from .change import Drift, drift
+from .contextual import (
+    ClusterCosines,
+    Contextuality,
+    cluster_cosines,
+    contextuality,
+    informativity,
+    intra_sentence_similarity,
+    max_explainable_variance,
+    self_similarity,
+)
 from .cosine import (
     cosine_contributions,
     cosine_spread,
@@ -65,7 +75,9 @@ from .uncertainty import Interval, group_moments, intervals
 
 __all__ = [
     "METRICS",
+    "ClusterCosines",
     "Comparison",
+    "Contextuality",
     "Drift",
     "FrequencyBucket",
     "FrequencyTable",
@@ -82,8 +94,10 @@ __all__ = [
     "anderson_darling",
     "anti_hub_rate",
     "bhattacharyya",
+    "cluster_cosines",
     "compare",
     "condition_number",
+    "contextuality",
     "coordinate_kurtosis",
     "coordinate_skewness",
     "cosine_contributions",
@@ -97,7 +111,9 @@ __all__ = [
     "henze_zirkler",
     "hub_share",
     "hubness",
+    "informativity",
     "intervals",
+    "intra_sentence_similarity",
     "intrinsic_dimension",
     "isoscore",
     "isoscore_star",
@@ -109,6 +125,7 @@ __all__ = [
     "marchenko_pastur_spectrum",
     "mardia_kurtosis",
     "mardia_skewness",
+    "max_explainable_variance",
     "mean_cosine",
     "nearest_neighbors",
     "noise_edge",
@@ -123,6 +140,7 @@ __all__ = [
     "rogue_dimension_count",
     "rogue_dimensions",
     "score",
+    "self_similarity",
     "sliced_epps_pulley",
     "sliced_wasserstein",
     "spectrum_decay",
