@@ -98,7 +98,7 @@ class IsotropyCallback(TrainerCallback):
         self.history: list[dict[str, float]] = []
         self._at_start: dict[str, float] = {}
         self._warned: set[str] = set()
-        self._began = self._spent = self._last = 0.0
+        self._began = self._spent = self._last = self.seconds_at_start = 0.0
         self._step = -1
 
     # -- events --------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class IsotropyCallback(TrainerCallback):
         """Score before the first step, which later figures are held against."""
         self._began, self._spent, self._step = time.perf_counter(), 0.0, -1
         self._run(state, kwargs["model"])
-        self._spent = 0.0
+        self.seconds_at_start, self._spent = self._last, 0.0
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Score, where the budget allows it."""
