@@ -589,7 +589,7 @@ def _lognormal_null(n: float, q: int) -> tuple[float, float]:
 
 def henze_zirkler_floor(n: float, d: int) -> float | None:
     """The median of the largest of as many lognormal draws as there are projections."""
-    if n < _FRAME_LEAST or n <= d + 1:
+    if d < 1 or n < _FRAME_LEAST or n <= d + 1:
         return None
     centre, width = _lognormal_null(min(n, _FRAME_ROWS), min(_FRAME_DIMS, d))
     n_frames = _FRAMES if d > _FRAME_DIMS else 1

@@ -296,6 +296,12 @@ def test_a_card_gathers_moments_once(monkeypatch):
     np.testing.assert_allclose(list(score(X, NAMES).values()), alone, rtol=1e-12)
 
 
+def test_rows_all_the_same_get_a_card():
+    card = score(np.ones((30, 4)), NAMES)
+    assert all(np.isnan(value) or value == 0 for value in card.values())
+    assert "henze_zirkler" in str(card)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_moments_of_other_rows_are_refused(function):
     with pytest.raises(ValueError, match="moments must be those of the rows"):
