@@ -195,6 +195,47 @@ def compare(
 
 
 @app.command()
+def report(
+    embeddings: Embeddings,
+    output: Annotated[Path, typer.Option("--output", "-o", help="An .html page, or .md.")],
+    corrector: Annotated[
+        list[str] | None,
+        typer.Option("--corrector", "-c", help="Repeat for several. " + CORRECTOR_HELP),
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="The texts of the rows: shown at points and hubs.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Reference embeddings, or Moments, to look for drift.")
+    ] = None,
+    column: Column = None,
+    title: Annotated[str | None, typer.Option(help="By default the file's name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page about embeddings: verdict, scores, pictures, hubs."""
+    from .. import report as library
+    from .._texts import read_texts
+    from ..io import open_rows
+    from ._specs import parse_corrector
+
+    _check_target(output, embeddings)
+    correctors = {spec: parse_corrector(spec) for spec in corrector} if corrector else None
+    made = library.report(
+        open_rows(embeddings, column=column),
+        correctors,
+        texts=None if texts is None else list(read_texts(texts)),
+        against=None if against is None else _rows_or_moments(against, None),
+        title=title or embeddings.name,
+    )
+    made.save(output)
+    _tell(
+        {"verdict": made.verdict, "file": str(output)},
+        as_json,
+        "\n".join(made.verdict).replace("{", "{{").replace("}", "}}") + "\nWritten to {file}",
+    )
+
+
+@app.command()
 def encode(
     texts: Annotated[
         Path, typer.Argument(help="Texts: .txt (a line each), .csv, .tsv, .jsonl, .parquet.")

@@ -15,6 +15,7 @@ from .._texts import documentation_sentences
 from ..encoders import encode
 from ..io import RowWriter
 from ..metrics import Comparison, compare
+from ..report import report
 
 LAYERS: dict[str, int | str] = {"layer 3": 3, "output": "output"}
 SHOWN = {
@@ -56,6 +57,9 @@ def run(folder: Path, n_sentences: int) -> None:
             fitted = {key: each.fit(vectors[::2]) for key, each in correctors().items()}
         tables[name] = compare(vectors[1::2], fitted, metrics="all", refit=False)
         _write(folder, name.replace(" ", "-"), vectors, fitted["half ZCA"])
+        title = f"MiniLM, {name}"
+        page = report(vectors, correctors(), texts=texts, title=title)
+        page.save(folder / f"{name.replace(' ', '-')}.report.html")
     scores = {name: json.loads(table.to_json()) for name, table in tables.items()}
     (folder / "scores.json").write_text(json.dumps(scores, indent=2), encoding="utf-8")
     console.print(_table(tables))

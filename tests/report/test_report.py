@@ -1,0 +1,188 @@
+"""The report: what it says, that it holds all it needs, and that it draws in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from isotropy import MeanRemoval, Moments, RotationGaussianizer, Whitening
+from isotropy.cli import main
+from isotropy.encoders import LayerProfile
+from isotropy.metrics import intervals
+from isotropy.report import report
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+def rows(n=300, d=12, seed=0, mean=1.0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) * np.linspace(2, 0.3, d) + mean
+
+
+def data_of(page):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    return json.loads(found.group(1))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    texts = [f"text {k} & <b>co</b>" for k in range(300)]
+    texts[7] = "</script><script>alert(1)</script>"
+    moments = tuple(Moments.from_rows(rows(seed=k)) for k in range(3))
+    profile = LayerProfile("some", moments, moments, ("mean_cosine",))
+    X = rows()
+    X[5:9] = X[7] + 0.01 * rows(4, mean=0)  # near one another
+    return report(X, texts=texts, against=rows(200, seed=4, mean=2), profile=profile, title="A <b>")
+
+
+def test_the_verdict_speaks_of_the_numbers(whole):
+    raw = whole.comparison["raw"]
+    first, second, *_ = whole.verdict
+    assert first.startswith(f"Mean cosine {raw['mean_cosine']:.2f}")
+    assert f"some {raw['effective_rank']:.0f} of 12 dimensions" in second
+    assert any("have moved" in sentence for sentence in whole.verdict)
+    calm = report(rows(mean=0))
+    assert "there is no cone" in calm.verdict[0] and "leave them alone" in calm.verdict[-1]
+    cone = report(rows(mean=3))
+    assert "look alike" in cone.verdict[0] and "only the task can say" in cone.verdict[-1]
+
+
+def test_intervals_are_those_of_the_rows(whole):
+    X = rows(mean=0.5)
+    made = report(X)
+    assert made.intervals["isoscore"] == intervals(X, ["isoscore"], n_groups=20)["isoscore"]
+    assert whole.intervals["mean_cosine"].low < whole.comparison["raw"]["mean_cosine"]
+
+
+def test_the_page_holds_all_it_needs(whole):
+    page = whole.to_html()
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert "default-src 'none'" in page
+    assert "<title>A &lt;b&gt;</title>" in page
+    assert "alert(1)</script>" not in page and page.count("</script>") == 2
+    assert "$" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S).replace("$(", "")
+    data = data_of(page)
+    assert list(data["spectra"]) == list(whole.comparison.scorecards)
+    assert len(data["texts"]) == len(data["projections"]["raw"]) == 300
+    assert sum(data["cosines"]["raw"]) == pytest.approx(1, abs=0.01)
+    assert data["hubs"][0]["count"] == whole.hubness.counts.max()
+    assert len(data["layers"]["token"]) == 3
+    values = np.linalg.eigvalsh(np.cov(rows(), rowvar=False))
+    assert data_of(report(rows()).to_html())["spectra"]["raw"][0][1] == pytest.approx(
+        values[-1] / values.sum(), rel=1e-3
+    )
+    for heading in ("Verdict", "Against the reference", "Pictures", "Scorecard", "Hubs"):
+        assert f">{heading}</h2>" in page
+
+
+def test_many_rows_are_thinned_and_the_file_stays_small():
+    made = report(rows(25_000, 40))
+    page = made.to_html()
+    assert len(data_of(page)["projections"]["raw"]) == 1500 and len(page) < 500_000
+    assert made.comparison["raw"].shape == (25_000, 40) and made.hubness.n == 20_000
+
+
+def test_correctors_of_one_s_own():
+    given = {
+        "centred": MeanRemoval(),
+        "RBIG": RotationGaussianizer(max_layers=1),
+        "cut": Whitening("pca", n_components=3),
+    }
+    made = report(rows(), given)
+    assert list(made.comparison.scorecards) == ["raw", *given]
+    assert "RBIG: mean cosine" in " ".join(made.verdict)
+    assert not hasattr(given["centred"], "affine_map_")
+
+
+@pytest.mark.parametrize(
+    "kind", ["all the same", "zero", "one column", "few", "float16", "integers"]
+)
+def test_hard_rows(kind):
+    X = {
+        "all the same": np.ones((30, 4)),
+        "zero": np.zeros((30, 4)),
+        "one column": rows(30, 1),
+        "few": rows(3, 9),
+        "float16": rows().astype(np.float16),
+        "integers": (rows() * 10).astype(int),
+    }[kind]
+    page = report(X).to_html()
+    assert "NaN" not in json.dumps(data_of(page)) and "Verdict" in page
+
+
+def test_markdown_and_notebooks(whole, tmp_path):
+    said = whole.save(tmp_path / "r.md").read_text()
+    assert said.startswith("## A <b>") and "| metric | raw |" in said and "have moved" in said
+    assert "<h3>A &lt;b&gt;</h3>" in whole._repr_html_() and "raw" in str(whole)
+    whole.save(tmp_path / "r.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r.md"]
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(whole, tmp_path):
+    (tmp_path / "r.html").mkdir()
+    with pytest.raises(OSError):
+        whole.save(tmp_path / "r.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_wrong_input_is_named():
+    for call, what in [
+        (lambda: report(rows(2)), "three rows"),
+        (lambda: report(rows(), texts=["a"]), "a text for each"),
+        (lambda: report(rows(), {"raw": MeanRemoval()}), "'raw'"),
+        (lambda: report(rows(), against=rows(9, 5)), "dimensions"),
+        (lambda: report(np.full((5, 2), np.nan)), "NaN"),
+    ]:
+        with pytest.raises(ValueError, match=what):
+            call()
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", rows())
+    (tmp_path / "t.txt").write_text("\n".join(f"line {{k}} {k}" for k in range(300)))
+    Moments.from_rows(rows(seed=3)).save("m.safetensors")
+    with pytest.raises(SystemExit) as done:
+        options = ["--texts", "t.txt", "--against", "m.safetensors", "-c", "whitening:power=0.5"]
+        main(["report", "x.npy", "-o", "r.html", *options])
+    assert not done.value.code
+    out = capsys.readouterr().out
+    assert out.startswith("Mean cosine") and "Written to r.html" in out
+    assert (
+        "x.npy" in (tmp_path / "r.html").read_text()
+        and "line {k} 3" in (tmp_path / "r.html").read_text()
+    )
+    with pytest.raises(SystemExit) as done:
+        main(["report", "missing.npy", "-o", "r2.html"])
+    assert done.value.code == 2 and not (tmp_path / "r2.html").exists()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium")
+def test_a_real_browser_draws_it(whole, tmp_path):
+    path = whole.save(tmp_path / "r.html")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+    ]
+    done = subprocess.run(
+        [BROWSER, *options, "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr  # neither errors nor refused requests
+    assert done.stdout.count("<circle") == 300
+    assert done.stdout.count("<svg") == 4 and done.stdout.count('type="checkbox"') == 5
