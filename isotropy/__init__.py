@@ -3,6 +3,7 @@
 from ._store import library_version
 from .affine import AffineMap
 from .correctors import (
+    ClusterRemoval,
     ComponentRemoval,
     ConceptorNegation,
     FallbackWarning,
@@ -23,6 +24,7 @@ __version__ = library_version()
 
 __all__ = [
     "AffineMap",
+    "ClusterRemoval",
     "Comparison",
     "ComponentRemoval",
     "ConceptorNegation",

@@ -2,6 +2,7 @@
 
 from ._gaussianizer import FallbackWarning
 from .base import AffineCorrector, Corrector, load
+from .clusters import ClusterRemoval
 from .components import ComponentRemoval, ConceptorNegation
 from .flow import FlowGaussianizer
 from .mean import MeanDirectionRemoval, MeanRemoval
@@ -11,6 +12,7 @@ from .whitening import RankWarning, Whitening
 
 __all__ = [
     "AffineCorrector",
+    "ClusterRemoval",
     "ComponentRemoval",
     "ConceptorNegation",
     "Corrector",

@@ -22,7 +22,13 @@ from .cosine import (
     top_contribution,
     vmf_concentration,
 )
-from .frequency import FrequencyBucket, FrequencyTable, frequency_table
+from .frequency import (
+    FrequencyBucket,
+    FrequencyTable,
+    frequency_table,
+    read_counts,
+    token_counts,
+)
 from .gaussian import bhattacharyya, kl_divergence, wasserstein2
 from .gaussianity import (
     anderson_darling,
@@ -134,6 +140,7 @@ __all__ = [
     "participation_ratio",
     "partition_isotropy",
     "rankme",
+    "read_counts",
     "register",
     "resultant_length",
     "robin_hood",
@@ -147,6 +154,7 @@ __all__ = [
     "sphericity",
     "sphericity_test",
     "stable_rank",
+    "token_counts",
     "top_contribution",
     "top_variance_share",
     "uniformity",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,13 @@ from ._inputs import in_memory
 from ._tables import html_table, number, text_table
 from .neighbors import nearest_neighbors
 
-__all__ = ["FrequencyBucket", "FrequencyTable", "frequency_table"]
+__all__ = [
+    "FrequencyBucket",
+    "FrequencyTable",
+    "frequency_table",
+    "read_counts",
+    "token_counts",
+]
 
 
 @dataclass(frozen=True)
@@ -144,3 +152,65 @@ def frequency_table(
             buckets.append(FrequencyBucket(first, first + len(chosen), len(chosen), *values))
     by_norm, by_mean = (float(spearmanr(given, v).statistic) for v in (norms, along))
     return FrequencyTable(tuple(buckets), by_norm, by_mean, k)
+
+
+def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000) -> np.ndarray:
+    """How often each token occurs in texts: the counts of an embedding matrix's rows.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizer
+        Any that gives ``tokenizer(texts)["input_ids"]`` and has a length.
+    texts : iterable of str
+    batch_size : int, default=1000
+        Texts that go through it together.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(tokenizer),)
+        By token id; special tokens are not added.
+    """
+    counts, rest = np.zeros(len(tokenizer), dtype=np.int64), iter(texts)
+    while part := list(islice(rest, batch_size)):
+        for ids in tokenizer(part, add_special_tokens=False)["input_ids"]:
+            counts += np.bincount(np.asarray(ids, dtype=np.int64), minlength=len(counts))
+    return counts
+
+
+def read_counts(
+    path: str | os.PathLike[str], words: Sequence[str], *, missing: float = 0.0
+) -> np.ndarray:
+    """Counts of words from a file of lines ``word count``, in the order of `words`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Text in UTF-8, blanks or a tab between word and count.
+    words : sequence of str
+        Those of the rows.
+    missing : float, default=0.0
+        Count of a word that the file does not have.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(words),)
+
+    Raises
+    ------
+    ValueError
+        For a line that is no word and count, with its number.
+    """
+    known: dict[str, float] = {}
+    with open(path, encoding="utf-8") as lines:
+        for number_of_line, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            word, _, count = line.rstrip().replace("\t", " ").rpartition(" ")
+            try:
+                known[word.strip()] = float(count)
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {number_of_line}: must be a word and its count, got "
+                    f"{line.strip()[:60]!r}."
+                ) from None
+    return np.array([known.get(word, missing) for word in words], dtype=np.float64)

@@ -6,7 +6,14 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import cdist
 
 from isotropy.io import open_rows
-from isotropy.metrics import frequency_table, nearest_neighbors, neighbors, origin_in_hull
+from isotropy.metrics import (
+    frequency_table,
+    nearest_neighbors,
+    neighbors,
+    origin_in_hull,
+    read_counts,
+    token_counts,
+)
 
 
 def rows(n, d, seed=0, mean=0.0):
@@ -288,3 +295,38 @@ def test_wrong_frequencies_are_named():
         frequency_table(X, np.arange(5), edges=(3, 3))
     with pytest.raises(ValueError, match="k must be"):
         frequency_table(X, np.arange(5), k=5)
+
+
+def test_counts_from_a_tokenizer_s_texts():
+    class Letters:
+        def __len__(self):
+            return 26
+
+        def __call__(self, texts, add_special_tokens):
+            assert not add_special_tokens
+            return {"input_ids": [[ord(letter) - 97 for letter in text] for text in texts]}
+
+    counts = token_counts(Letters(), (text for text in ["abba", "", "az"]), batch_size=2)
+    assert counts[[0, 1, 25]].tolist() == [3, 2, 1] and counts.sum() == 6
+
+
+def test_counts_from_a_file(tmp_path):
+    path = tmp_path / "counts.txt"
+    path.write_text("the 120\nnew york\t7\n\nrare 1.5\n", encoding="utf-8")
+    found = read_counts(path, ["rare", "the", "new york", "unseen"], missing=0.5)
+    assert found.tolist() == [1.5, 120, 7, 0.5]
+    path.write_text("the 120\nthe end\n")
+    with pytest.raises(ValueError, match=r"line 2: must be a word and its count, got 'the end'"):
+        read_counts(path, ["the"])
+
+
+def test_counts_of_real_words(shared_data):
+    words = (shared_data / "static_emb" / "glove6B_50d_top5000.ids.txt").read_text("utf-8")
+    words = words.splitlines()
+    X = np.load(shared_data / "static_emb" / "glove6B_50d_top5000.npy")
+    counts = read_counts(shared_data / "wordfreq" / "enwiki_vocab_min200.txt", words)
+    assert (counts > 0).mean() > 0.9
+    table = frequency_table(X, counts)
+    # The mean of GloVe's vectors is that of its frequent words.
+    assert table.mean_correlation > 0.3
+    assert table.buckets[0].distance < table.buckets[2].distance
