@@ -1,6 +1,7 @@
 """What the losses cost, beside their plain forms (isotropy[train] and the package IsoScore)."""
 
 import argparse
+import ctypes
 import gc
 import multiprocessing
 from functools import partial
@@ -69,6 +70,7 @@ def peak(name, shape, queue):
     function(X[:64]).backward()  # what libraries hold once
     X.grad = None
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # so that nothing held in reserve is used unseen
     with open("/proc/self/clear_refs", "w", encoding="ascii") as refs:
         refs.write("5")  # the peak counts from here
     before = resident("VmRSS")
