@@ -208,6 +208,10 @@ def report(
     against: Annotated[
         Path | None, typer.Option(help="Reference embeddings, or Moments, to look for drift.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="An encoder whose layers to show, run on the texts."),
+    ] = None,
     column: Column = None,
     title: Annotated[str | None, typer.Option(help="By default the file's name.")] = None,
     as_json: AsJson = False,
@@ -220,10 +224,18 @@ def report(
 
     _check_target(output, embeddings)
     correctors = {spec: parse_corrector(spec) for spec in corrector} if corrector else None
+    lines, profile = None if texts is None else list(read_texts(texts)), None
+    if model is not None:
+        if lines is None:
+            raise ValueError("--model needs --texts: its layers are run on them.")
+        from ..encoders import layer_profile
+
+        profile = layer_profile(model, lines)
     made = library.report(
         open_rows(embeddings, column=column),
         correctors,
-        texts=None if texts is None else list(read_texts(texts)),
+        texts=lines,
+        profile=profile,
         against=None if against is None else _rows_or_moments(against, None),
         title=title or embeddings.name,
     )
@@ -233,6 +245,21 @@ def report(
         as_json,
         "\n".join(made.verdict).replace("{", "{{").replace("}", "}}") + "\nWritten to {file}",
     )
+
+
+@app.command()
+def drift(
+    reference: Annotated[Path, typer.Argument(help="Embeddings, or Moments that were saved.")],
+    new: Annotated[Path, typer.Argument(help="Embeddings, or Moments that were saved.")],
+    column: Column = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have embeddings moved since the reference, beyond what sampling makes?"""
+    from .. import metrics as library
+    from ..metrics.scorecard import to_json
+
+    found = library.drift(_rows_or_moments(reference, column), _rows_or_moments(new, column))
+    typer.echo(to_json(found.to_dict(), 2) if as_json else str(found))
 
 
 @app.command()

@@ -51,7 +51,7 @@
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step || !targets.length) return;
       event.preventDefault();
-      at = (at + step + targets.length) % targets.length;
+      at = at < 0 ? (step > 0 ? 0 : targets.length - 1) : (at + step + targets.length) % targets.length;
       const box = svg.getBoundingClientRect(), [tx, ty, text] = targets[at];
       tell(text, box.left + tx / W * box.width, box.top + ty / H * box.height);
     });

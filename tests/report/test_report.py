@@ -1,5 +1,6 @@
 """The report: what it says, that it holds all it needs, and that it draws in a real browser."""
 
+import html
 import json
 import re
 import shutil
@@ -160,11 +161,24 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as done:
         main(["report", "missing.npy", "-o", "r2.html"])
     assert done.value.code == 2 and not (tmp_path / "r2.html").exists()
+    with pytest.raises(SystemExit) as done:
+        main(["report", "x.npy", "-o", "r2.html", "--model", "minilm"])
+    assert done.value.code == 2 and "--model needs --texts" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium")
-def test_a_real_browser_draws_it(whole, tmp_path):
-    path = whole.save(tmp_path / "r.html")
+def test_the_command_of_drift(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", rows())
+    np.save("b.npy", rows(seed=1, mean=2))
+    with pytest.raises(SystemExit) as done:
+        main(["drift", "a.npy", "b.npy", "--json"])
+    assert not done.value.code
+    told = json.loads(capsys.readouterr().out)
+    assert told["moved"] is True and told["mean_shift"] > 0.3
+
+
+def seen_in_a_browser(path, profile):
+    """What a browser makes of a page, and what it complains of."""
     options = [
         "--headless",
         "--no-sandbox",
@@ -173,7 +187,7 @@ def test_a_real_browser_draws_it(whole, tmp_path):
         "--disable-component-update",
         "--disable-sync",
         "--no-first-run",
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={profile}",
         "--enable-logging=stderr",
     ]
     done = subprocess.run(
@@ -184,5 +198,37 @@ def test_a_real_browser_draws_it(whole, tmp_path):
         check=True,
     )
     assert "CONSOLE" not in done.stderr  # neither errors nor refused requests
-    assert done.stdout.count("<circle") == 300
-    assert done.stdout.count("<svg") == 4 and done.stdout.count('type="checkbox"') == 5
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium")
+def test_a_real_browser_draws_it(whole, tmp_path):
+    found = seen_in_a_browser(whole.save(tmp_path / "r.html"), tmp_path / "profile")
+    assert found.count("<circle") == 300
+    assert found.count("<svg") == 4 and found.count('type="checkbox"') == 5
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium")
+def test_controls_and_keys_work_in_a_real_browser(whole, tmp_path):
+    clicks = """<script>
+    const tip = document.getElementById("tip"), lines = () =>
+      document.querySelectorAll("#spectrum path[stroke]").length;
+    const press = (plot, key) => document.querySelector(plot + " svg").dispatchEvent(
+      new KeyboardEvent("keydown", { key }));
+    const told = [lines()];
+    document.querySelectorAll("#chosen input")[1].click(); told.push(lines());
+    document.querySelectorAll("#chosen input")[0].click(); told.push(lines());
+    press("#projection", "ArrowRight"); told.push(tip.textContent);
+    press("#projection", "Escape"); told.push(tip.hidden);
+    press("#layers", "ArrowLeft"); told.push(tip.textContent);
+    document.querySelectorAll("#chosen input").forEach(box => box.checked && box.click());
+    told.push(lines());
+    document.body.dataset.told = JSON.stringify(told);
+    </script></body>"""
+    path = tmp_path / "r.html"
+    path.write_text(whole.to_html().replace("</body>", clicks), encoding="utf-8")
+    found = seen_in_a_browser(path, tmp_path / "profile")
+    told = json.loads(html.unescape(re.search(r'data-told="(.*?)"', found).group(1)))
+    assert told[:3] == [3, 4, 3]  # the floor, and a line for each that is chosen
+    assert told[3].startswith("text ") and told[4] is True
+    assert told[5].startswith("pooled, layer 2") and told[6] == 1
