@@ -57,8 +57,8 @@ class IsotropyCallback(TrainerCallback):
     Warns
     -----
     CollapseWarning
-        Once for each representation, where its mean cosine passes 0.95, or its effective rank
-        falls below a quarter of what it was at the start, or below 2.
+        Once for each representation, where its mean cosine passes 0.95, its effective rank falls
+        below a quarter of what it was at the start or below 2, or it holds NaN.
 
     Notes
     -----
@@ -122,6 +122,9 @@ class IsotropyCallback(TrainerCallback):
         self._step, start = state.global_step, time.perf_counter()
         logs: dict[str, float] = {}
         for name, rows in self._representations(model):
+            if not np.isfinite(rows).all():
+                self._warn(name, "it holds NaN or infinity, so the training has diverged")
+                continue
             card = score(rows, [*dict.fromkeys((*self.metrics, "mean_cosine", "effective_rank"))])
             logs |= {f"eval_isotropy_{name}_{metric}": card[metric] for metric in self.metrics}
             self._watch(name, card["mean_cosine"], card["effective_rank"])
@@ -156,10 +159,7 @@ class IsotropyCallback(TrainerCallback):
         return matrix.float().cpu().numpy()
 
     def _watch(self, name: str, mean_cosine: float, effective_rank: float) -> None:
-        start = self._at_start.setdefault(name, effective_rank)
-        if name in self._warned:
-            return
-        reason = None
+        start, reason = self._at_start.setdefault(name, effective_rank), None
         if mean_cosine > 0.95:
             reason = f"any two rows have a cosine of {mean_cosine:.3f} on average"
         elif effective_rank < max(2.0, start / 4):
@@ -167,13 +167,18 @@ class IsotropyCallback(TrainerCallback):
         elif not np.isfinite(effective_rank):
             reason = "the rows have no spread left"
         if reason is not None:
-            self._warned.add(name)
-            warnings.warn(
-                f"{name} collapses: {reason}. Lower the learning rate, or train with a "
-                "regularizer of isotropy.losses, such as RegularizedLoss with SpreadOut.",
-                CollapseWarning,
-                stacklevel=2,
-            )
+            self._warn(name, reason)
+
+    def _warn(self, name: str, reason: str) -> None:
+        if name in self._warned:
+            return
+        self._warned.add(name)
+        warnings.warn(
+            f"{name} collapses: {reason}. Lower the learning rate, or train with a regularizer of "
+            "isotropy.losses, such as RegularizedLoss with SpreadOut.",
+            CollapseWarning,
+            stacklevel=2,
+        )
 
 
 def _bare(model: Any) -> Any:

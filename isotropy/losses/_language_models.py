@@ -97,7 +97,7 @@ def regularize_embeddings(
         raise ValueError("compute_loss of this trainer has been replaced already.")
     embedding_matrices(trainer.model, embeddings)  # so that a wrong one is named before training
     compute_loss, log = trainer.compute_loss, trainer.log
-    terms: list[Tensor] = []
+    since_log: dict[str, Any] = {"total": 0.0, "steps": 0}
 
     def with_regularizer(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         result = compute_loss(model, inputs, *args, **kwargs)
@@ -107,7 +107,8 @@ def regularize_embeddings(
         matrices = embedding_matrices(whole, embeddings).values()
         factor = weight * factor_at(schedule, self.state.global_step)
         term = factor * torch.stack([regularizer(matrix) for matrix in matrices]).sum()
-        terms.append(term.detach())
+        since_log["total"] = since_log["total"] + term.detach()
+        since_log["steps"] += 1
         if _scaled_for_accumulation(self, kwargs.get("num_items_in_batch")):
             term = term / self.current_gradient_accumulation_steps
         if isinstance(result, tuple):
@@ -115,9 +116,9 @@ def regularize_embeddings(
         return result + term.to(result)
 
     def with_term(self: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "loss" in logs and terms:
-            logs = {**logs, "regularizer": float(torch.stack(terms).mean())}
-            terms.clear()
+        if "loss" in logs and since_log["steps"]:
+            logs = {**logs, "regularizer": float(since_log["total"]) / since_log["steps"]}
+            since_log.update(total=0.0, steps=0)
         log(logs, *args, **kwargs)
 
     trainer.compute_loss = types.MethodType(with_regularizer, trainer)

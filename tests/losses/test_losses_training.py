@@ -455,7 +455,7 @@ def test_named_matrices_and_metrics():
     assert len(log.logs) == 2
 
 
-@pytest.mark.parametrize("kind", ["cone", "line", "point"])
+@pytest.mark.parametrize("kind", ["cone", "line", "point", "nan"])
 def test_collapse_is_warned_of_once(kind):
     log, state, model = Log(), State(), nn.Linear(16, 64)
     callback = IsotropyCallback(log, matrices={"rows": lambda m: m.weight}, budget=None)
@@ -467,8 +467,10 @@ def test_collapse_is_warned_of_once(kind):
             model.weight.add_(10)
         elif kind == "line":
             model.weight.copy_(torch.outer(torch.randn(64), torch.randn(16)))
-        else:
+        elif kind == "point":
             model.weight.copy_(torch.ones(16).expand(64, 16))
+        else:
+            model.weight[3, 4] = torch.nan
     state.global_step = 1
     with pytest.warns(CollapseWarning, match=r"rows collapses.*isotropy\.losses"):
         callback.on_evaluate(None, state, None, model=model)
