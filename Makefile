@@ -18,7 +18,7 @@ test: $(STAMP)
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt . 'pytest>=8.2' hypothesis
-	$(ONE_THREAD) $(VENV)-lowest/bin/python -m pytest tests/test_moments.py tests/correctors tests/contracts tests/metrics tests/cli
+	$(ONE_THREAD) $(VENV)-lowest/bin/python -m pytest tests/test_moments.py tests/correctors tests/contracts tests/metrics tests/report tests/cli
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
