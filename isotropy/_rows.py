@@ -37,6 +37,12 @@ def is_block_source(X: Any) -> bool:
     return callable(getattr(X, "blocks", None)) and hasattr(X, "shape")
 
 
+def is_dask(X: Any) -> bool:
+    """Whether `X` is a Dask array, dataframe, series or bag, without importing Dask."""
+    root = type(X).__module__.partition(".")[0]
+    return root in ("dask", "dask_expr") and hasattr(X, "__dask_graph__")
+
+
 def as_matrix(X: Any, *, name: str = "X") -> Any:
     """Check that `X` is a real matrix of rows; torch stays torch, all else becomes numpy.
 
@@ -96,6 +102,27 @@ def output_dtype(X: Any) -> Any:
     return X.dtype.newbyteorder("=") if X.dtype.kind == "f" else np.dtype(np.float64)
 
 
+class BadRowError(ValueError):
+    """A row holds NaN or infinity.
+
+    Attributes
+    ----------
+    row : int
+        Its number.
+    """
+
+    def __init__(self, row: int, kind: str, name: str, place: str = "") -> None:
+        super().__init__(
+            f"{name} contains NaN or infinity (inf): row {row}{place} is the first bad one and "
+            f"holds {kind}. Drop or repair such rows before."
+        )
+        self.row, self._kind, self._name = row, kind, name
+
+    def at(self, place: str) -> BadRowError:
+        """The same error that says where the row is to be found."""
+        return BadRowError(self.row, self._kind, self._name, place)
+
+
 def raise_on_bad_row(block: Any, start: int, *, name: str = "X") -> None:
     """Raise a ``ValueError`` that names the first row holding NaN or infinity, if there is one."""
     good = namespace(block).isfinite(block).all(1)
@@ -104,10 +131,7 @@ def raise_on_bad_row(block: Any, start: int, *, name: str = "X") -> None:
     row = int((~good).nonzero()[0][0])
     values = block[row]
     kind = "NaN" if bool(namespace(block).isnan(values).any()) else "infinity (inf)"
-    raise ValueError(
-        f"{name} contains NaN or infinity (inf): row {start + row} is the first bad one and "
-        f"holds {kind}. Drop or repair such rows before."
-    )
+    raise BadRowError(start + row, kind, name)
 
 
 def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -154,7 +178,7 @@ def blas_threads() -> int:
 
 
 @contextmanager
-def _single_threaded_blas() -> Iterator[None]:
+def single_threaded_blas() -> Iterator[None]:
     # The setting is one for the whole process: with two fits at once, the last to leave restores.
     global _limit_users, _limiter
     with _limit_lock:
@@ -187,6 +211,6 @@ def spread(work: Callable[[int], None], n_workers: int) -> None:
     if n_workers <= 1:
         work(0)
         return
-    with _single_threaded_blas(), ThreadPoolExecutor(n_workers) as pool:
+    with single_threaded_blas(), ThreadPoolExecutor(n_workers) as pool:
         for done in [pool.submit(work, worker) for worker in range(n_workers)]:
             done.result()

@@ -147,12 +147,16 @@ class Pass:
         n_blocks = -(-self.n // self.rows_per_block)
         n_workers = 1 if self.on_device else workers_for(n_blocks)
         rows = min(self.n, self.rows_per_block)
-        buffers = _Buffers.of(self, n_workers, rows)
+        buffers = Buffers.of(self, n_workers, rows)
         parts = [RawSums(self.d) for _ in range(n_workers)]
 
         def work(worker: int) -> None:
             for index in range(worker, n_blocks, n_workers):
-                self._bring_in(index, parts[worker], buffers[worker])
+                start = index * self.rows_per_block
+                stop = min(start + self.rows_per_block, self.n)
+                block = working_block(self.X, start, stop, self.dtype)
+                weights = None if self.weights is None else self.weights[start:stop]
+                self.bring_in(block, weights, start, parts[worker], buffers[worker])
 
         spread(work, n_workers)
         total = parts[0]
@@ -160,23 +164,41 @@ class Pass:
             total += part
         return total
 
-    def _bring_in(self, index: int, total: RawSums, buffers: _Buffers) -> None:
-        start = index * self.rows_per_block
-        stop = min(start + self.rows_per_block, self.n)
-        block = working_block(self.X, start, stop, self.dtype)
-        weights = None if self.weights is None else self.weights[start:stop]
+    def bring_in(
+        self,
+        block: Any,
+        weights: np.ndarray | None,
+        start: int,
+        total: RawSums,
+        buffers: Buffers,
+    ) -> None:
+        """Add one block of the working type, whose first row is number `start`, to `total`."""
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             if self._add_block(total, block, weights, buffers):
                 return
             raise_on_bad_row(block, self.first_row + start)
             # Good rows, but a square overflowed or vanished: once more in float64.
-            wide = working_block(block, 0, stop, np.float64)
-            (buffers,) = _Buffers.of(self, 1, len(wide), np.float64)
+            wide = working_block(block, 0, len(block), np.float64)
+            (buffers,) = Buffers.of(self, 1, len(wide), np.float64)
             if not self._add_block(total, wide, weights, buffers):
                 raise ValueError("X holds numbers whose squares overflow float64; rescale X.")
 
+    def suits(self, block: Any) -> bool:
+        """Whether the shift is within the spread of other rows too, by some 64 of them."""
+        rows = block[:: max(1, len(block) // 64)]
+        if is_torch(rows):
+            rows = rows.double().cpu().numpy()
+        with np.errstate(all="ignore"):
+            rows = rows.astype(np.float64)
+            if self.normalize:
+                norms = np.linalg.norm(rows, axis=1, keepdims=True)
+                rows = rows / np.where(norms > 0, norms, 1)
+            mean = rows.mean(0)
+            away = mean - self.shift
+            return bool(away @ away <= ((rows - mean) ** 2).sum(1).mean())
+
     def _add_block(
-        self, total: RawSums, block: Any, weights: np.ndarray | None, buffers: _Buffers
+        self, total: RawSums, block: Any, weights: np.ndarray | None, buffers: Buffers
     ) -> bool:
         """Add one block; False, and nothing added, where a square does not fit its type."""
         xp, m, part = self.xp, len(block), RawSums(self.d)
@@ -238,14 +260,14 @@ class Pass:
         part.unit_square += _to_numpy(_like(x, meets_itself * inverse**2) @ (x * x))
 
 
-class _Buffers:
+class Buffers:
     """Memory of one thread: centred rows, unit rows and a product, where the pass needs them."""
 
     def __init__(self, centred: Any, hats: Any, product: Any) -> None:
         self.centred, self.hats, self.product = centred, hats, product
 
     @classmethod
-    def of(cls, run: Pass, workers: int, rows: int, dtype: Any = None) -> list[_Buffers]:
+    def of(cls, run: Pass, workers: int, rows: int, dtype: Any = None) -> list[Buffers]:
         """Buffers for so many threads, each kind in one piece and from the calling thread.
 
         The heap of that thread keeps pieces up to 32 MiB for the next call (glibc); fresh memory

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 
-from ._rows import as_matrix, check_weights, is_block_source, unit_roundoff
+from ._rows import BadRowError, as_matrix, check_weights, is_block_source, is_dask, is_torch, unit_roundoff
 from ._store import check_arrays, load_state, save_state
+from ._stream import gather, rows_at_a_time
 from ._sums import SMALL_JOB, Pass, RawSums
 
 __all__ = ["Moments"]
@@ -28,6 +30,9 @@ _SCALARS = (
     "input_eps",
     "product_eps",
 )
+
+
+_DEVICE_BLOCKS = 16  # a block sent to an accelerator is this many times larger
 
 
 class Moments:
@@ -144,17 +149,23 @@ class Moments:
         """Moments of `X`; `options` are those of the constructor."""
         return cls(**options).update(X, sample_weight)
 
-    def update(self, X: Any, sample_weight: Any = None, *, first_row: int = 0) -> Moments:
+    def update(
+        self, X: Any, sample_weight: Any = None, *, first_row: int = 0, device: Any = None
+    ) -> Moments:
         """Bring in the rows of `X` and return self. The state is unchanged if `X` is refused.
 
         Parameters
         ----------
         X : array of shape (n, d), numpy or torch on any device, or `isotropy.io` rows
             float16, bfloat16, float32, float64 or integers. Read in blocks; never written to.
+            Dask collections are summed by their own scheduler, in a tree.
         sample_weight : array of shape (n,), optional
             Finite and not negative.
         first_row : int, default=0
             The number that an error gives the first row of `X`.
+        device : torch device, optional
+            Sum there: blocks are sent to it from page-locked memory while the one before is
+            summed. By default where `X` is.
 
         Raises
         ------
@@ -162,11 +173,24 @@ class Moments:
             If a row holds NaN or infinity (the first is named), the number of columns differs
             from that of earlier rows, or a weight is negative.
         """
+        if is_dask(X):
+            from .scale.dask import moments as of_dask
+
+            self._absorb(of_dask(X, sample_weight, **self._options()))
+            return self
         if is_block_source(X):
-            if getattr(X, "array", None) is None:
-                return self._update_blocks(X, sample_weight, first_row)
-            X = X.array
+            array = getattr(X, "array", None)
+            try:
+                if array is None or device is not None:
+                    return self._update_blocks(X, sample_weight, first_row, device)
+                self.update(array, sample_weight, first_row=first_row)
+            except BadRowError as error:
+                raise error.at(_place(X, error.row - first_row)) from None
+            _check_unchanged(X)
+            return self
         X = as_matrix(X)
+        if device is not None:
+            return self._update_blocks(_Cut(X), sample_weight, first_row, device)
         n, d = X.shape
         weights = check_weights(sample_weight, n)
         self._check_features(d)
@@ -187,15 +211,37 @@ class Moments:
             self._absorb(self._centred(sums, run, unit_roundoff(X)))
         return self
 
-    def _update_blocks(self, X: Any, sample_weight: Any, first_row: int) -> Moments:
-        weights, total, start = check_weights(sample_weight, X.shape[0]), self.copy(), 0
-        for block in X.blocks():
-            stop = start + len(block)
-            part = None if weights is None else weights[start:stop]
-            total.update(block, part, first_row=first_row + start)
-            start = stop
-        self.__dict__.update(vars(total))
+    def _update_blocks(self, X: Any, sample_weight: Any, first_row: int, device: Any) -> Moments:
+        n, d = X.shape
+        weights = check_weights(sample_weight, n)
+        self._check_features(d)
+        rows = rows_at_a_time(d, getattr(X, "dtype", np.float32)) * (_DEVICE_BLOCKS if device is not None else 1)
+        part, _ = gather(
+            X.blocks(rows),
+            Moments(**self._options()),
+            self.n_rows + n,
+            weights,
+            first_row=first_row,
+            device=device,
+        )
+        self._absorb(part)
         return self
+
+    def all_reduce(self, group: Any = None) -> Moments:
+        """The sum of the Moments of all processes of a `torch.distributed` group, in each of them.
+
+        Every process must call it; one without rows takes part as well. The sums are moved to the
+        common mean and added there: one reduction of O(d^2) numbers, on the device that the
+        group's backend wants.
+
+        Raises
+        ------
+        ValueError
+            In every process, if options or dimensions differ between them.
+        """
+        from .scale.distributed import all_reduce
+
+        return all_reduce(self, group)
 
     def _check_features(self, d: int) -> None:
         if self.n_features and d != self.n_features:
@@ -433,6 +479,30 @@ class Moments:
             + ", ".join(f"{name}={value!r}" for name, value in self._options().items())
             + ")"
         )
+
+
+class _Cut:
+    """An array in memory that hands its rows out in blocks."""
+
+    def __init__(self, X: Any) -> None:
+        self._rows, self.shape = X, X.shape
+        self.dtype = np.dtype(f"f{X.dtype.itemsize}") if is_torch(X) else X.dtype
+
+    def blocks(self, rows: int) -> Iterator[Any]:
+        for start in range(0, self.shape[0], rows):
+            yield self._rows[start : start + rows]
+
+
+def _place(source: Any, row: int) -> str:
+    """Where a row of a source of several parts is to be found, as text in an error."""
+    locate = getattr(source, "locate", None)
+    return "" if locate is None else locate(row)
+
+
+def _check_unchanged(source: Any) -> None:
+    check = getattr(source, "check_unchanged", None)
+    if check is not None:
+        check()
 
 
 def fixed_eigh(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -342,7 +342,7 @@ def test_a_memory_map_and_a_block_source_give_the_sums_of_the_array(tmp_path, la
     class Source:
         shape = X.shape
 
-        def blocks(self):
+        def blocks(self, block_rows=20):
             yield from np.array_split(X, 7)
 
     w = np.arange(500.0)

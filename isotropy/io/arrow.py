@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from .._optional import require
-from .errors import FileError, damage
+from .errors import FileError, NoRowsError, damage
 from .rows import Rows, choose
 from .target import Target
 
@@ -23,9 +23,14 @@ _CARRIED_ROWS = 1024
 
 
 class _Batches(Protocol):
-    """Record batches of some columns of a file, of about `size` rows where one can choose."""
+    """Record batches of some columns of a file, of about `size` rows where one can choose.
 
-    def __call__(self, path: Path, columns: list[str], size: int) -> Iterator[Any]: ...
+    They begin with the row `start`.
+    """
+
+    def __call__(
+        self, path: Path, columns: list[str], size: int, start: int = 0
+    ) -> Iterator[Any]: ...
 
 
 def read_parquet(path: Path, column: str | None) -> Rows:
@@ -86,13 +91,13 @@ class TableRows(Rows):
         """The names of all other columns."""
         return [name for name in self.schema.names if name != self.name]
 
-    def _blocks(self, block_rows: int) -> Iterator[np.ndarray]:
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         n, d = self.shape
         name = str(self.name)
-        cursor = _Cursor(self.path, self.batches(self.path, [name], block_rows))
-        for start in range(0, n, block_rows):
-            lists = cursor.take(min(block_rows, n - start)).column(name)
-            parts, row = [], start
+        cursor = _Cursor(self.path, self.batches(self.path, [name], block_rows, start))
+        for first in range(start, n, block_rows):
+            lists = cursor.take(min(block_rows, n - first)).column(name)
+            parts, row = [], first
             for chunk in lists.chunks:
                 parts.append(_matrix(self.path, name, chunk, d, row))
                 row += len(chunk)
@@ -127,38 +132,54 @@ def _damage(path: Path, kind: str) -> Any:
     return damage(path, kind, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
-def _parquet_batches(path: Path, columns: list[str], size: int) -> Iterator[Any]:
+def _after(batches: Iterator[Any], start: int) -> Iterator[Any]:
+    """The batches without their first `start` rows."""
+    for batch in batches:
+        if start < batch.num_rows:
+            yield batch.slice(start) if start else batch
+        start = max(0, start - batch.num_rows)
+
+
+def _parquet_batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
     parquet = require("pyarrow.parquet", extra="io")
     # Only so is a row group read page by page; by default, pyarrow reads it whole.
     options = {"memory_map": True, "pre_buffer": False}
     with _damage(path, "Parquet"), parquet.ParquetFile(path.absolute(), **options) as file:
-        for batch in file.iter_batches(size, columns=columns):
+        groups, before = list(range(file.num_row_groups)), 0
+        while groups and before + (rows := file.metadata.row_group(groups[0]).num_rows) <= start:
+            before += rows
+            groups.pop(0)
+        # A batch of iter_batches may be a slice of a larger one, so its rows are counted.
+        batches = file.iter_batches(size, row_groups=groups, columns=columns)
+        for batch in _after(batches, start - before):
             yield batch.select(columns)
 
 
-def _mapped_batches(path: Path, columns: list[str], size: int) -> Iterator[Any]:
+def _mapped_batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
     pa = require("pyarrow", extra="io")
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
-        for i in range(reader.num_record_batches):
-            yield reader.get_batch(i).select(columns)
+        found = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        for batch in _after(found, start):
+            yield batch.select(columns)
 
 
-def _compressed_batches(path: Path, columns: list[str], size: int) -> Iterator[Any]:
+def _compressed_batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
     pa = require("pyarrow", extra="io")
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         options = _projection(pa.ipc.open_file(source).schema, columns)
         reader = pa.ipc.open_file(source, options=options)
-        for i in range(reader.num_record_batches):
-            yield reader.get_batch(i).select(columns)
+        found = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        for batch in _after(found, start):
+            yield batch.select(columns)
 
 
-def _stream_batches(path: Path, columns: list[str], size: int) -> Iterator[Any]:
+def _stream_batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
     pa = require("pyarrow", extra="io")
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         options = _projection(pa.ipc.open_stream(source).schema, columns)
         source.seek(0)
-        for batch in pa.ipc.open_stream(source, options=options):
+        for batch in _after(pa.ipc.open_stream(source, options=options), start):
             yield batch.select(columns)
 
 
@@ -209,7 +230,7 @@ def _table_rows(path: Path, column: str | None, schema: Any, n: int, batches: _B
 def _first_length(path: Path, name: str, n: int, batches: _Batches) -> int:
     """The length of the first list: what all rows of a column of free lists must have."""
     if n == 0:
-        raise FileError(
+        raise NoRowsError(
             path,
             f"column {name!r} has no rows, and lists of free length do not tell the dimension; "
             "save a fixed-size list.",

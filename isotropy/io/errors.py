@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["FileError", "damage"]
+__all__ = ["FileError", "NoRowsError", "damage"]
 
 
 class FileError(ValueError):
@@ -27,6 +27,10 @@ class FileError(ValueError):
 
     def __str__(self) -> str:
         return f"{os.fspath(self.path)}: {self.problem}"
+
+
+class NoRowsError(FileError):
+    """A file that holds no rows and does not tell their dimension."""
 
 
 @contextmanager

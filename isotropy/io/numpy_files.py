@@ -93,16 +93,17 @@ class _CompressedRows(Rows):
         self._header = header
         self._info = info
 
-    def _blocks(self, block_rows: int) -> Iterator[np.ndarray]:
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         n, d = self.shape
         with (
             damage(self.path, ".npz", *_ZIP_ERRORS),
             zipfile.ZipFile(self.path) as archive,
             archive.open(self._info) as member,
         ):
-            member.read(self._header.size)
-            for start in range(0, n, block_rows):
-                numbers = self._read_numbers(member, min(block_rows, n - start) * d)
+            # Seeking in a compressed member reads, in small pieces, what lies before.
+            member.seek(self._header.size + start * d * self._header.dtype.itemsize)
+            for first in range(start, n, block_rows):
+                numbers = self._read_numbers(member, min(block_rows, n - first) * d)
                 yield numbers.reshape(-1, d).astype(self.dtype, copy=False)
 
     def read_whole(self) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -43,14 +45,18 @@ class Rows(ABC):
         self.name = name
         self.shape = shape
         self.dtype = dtype.newbyteorder("=")
+        self._stamp = _stamp(path)
 
-    def blocks(self, block_rows: int = 16384) -> Iterator[np.ndarray]:
+    def blocks(self, block_rows: int = 16384, *, start: int = 0) -> Iterator[np.ndarray]:
         """Iterate over the rows from the first to the last; every call starts anew.
 
         Parameters
         ----------
         block_rows : int, default=16384
-            Rows in a block; the last one holds what remains.
+            Rows in a block at most. Only the last one of a file, of a shard or of a stored chunk
+            holds fewer.
+        start : int, default=0
+            The row to begin with.
 
         Yields
         ------
@@ -60,15 +66,41 @@ class Rows(ABC):
         Raises
         ------
         FileError
-            If the file turns out to be damaged, ragged or to hold nulls at this place.
+            If the file turns out to be damaged, ragged or to hold nulls at this place, or has
+            changed since it was opened.
         """
         if block_rows < 1:
             raise ValueError(f"block_rows must be at least 1, got {block_rows}.")
-        return self._blocks(block_rows)
+        if not 0 <= start <= self.shape[0]:
+            raise ValueError(f"start must be from 0 to {self.shape[0]}, got {start}.")
+        return self._checked(block_rows, start)
+
+    def _checked(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        if start < self.shape[0]:
+            yield from self._blocks(block_rows, start)
+        self.check_unchanged()
 
     @abstractmethod
-    def _blocks(self, block_rows: int) -> Iterator[np.ndarray]:
-        """Yield blocks of exactly `block_rows` rows, and a last one of what remains."""
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        """Yield blocks of at most `block_rows` rows, from row `start` on."""
+
+    def locate(self, row: int) -> str:
+        """Where a row lies, as text behind its number in an error; empty if the path says it."""
+        return ""
+
+    def fingerprint(self) -> list[Any]:
+        """What tells these rows from others of the same name: sizes and times, JSON-able."""
+        return [str(self.path), self.name, list(self.shape), self.dtype.name, self._stamp]
+
+    def check_unchanged(self) -> None:
+        """Raise a `FileError` if the file has grown or changed since it was opened."""
+        now = _stamp(self.path)
+        if now != self._stamp:
+            raise FileError(
+                self.path,
+                f"changed while it was in use ({_bytes(self._stamp)} then, {_bytes(now)} now): "
+                "wait until it is complete, and begin again.",
+            )
 
 
 class ArrayRows(Rows):
@@ -78,10 +110,23 @@ class ArrayRows(Rows):
         super().__init__(path, name, (array.shape[0], array.shape[1]), array.dtype)
         self.array: np.ndarray = array
 
-    def _blocks(self, block_rows: int) -> Iterator[np.ndarray]:
-        for start in range(0, self.shape[0], block_rows):
-            block = np.asarray(self.array[start : start + block_rows])
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        for first in range(start, self.shape[0], block_rows):
+            block = np.asarray(self.array[first : first + block_rows])
             yield block.astype(self.dtype, copy=False)
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Size and time of change of a file; None where there is no file of that name."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else None
+
+
+def _bytes(stamp: list[int] | None) -> str:
+    return "gone" if stamp is None else f"{stamp[0]} bytes"
 
 
 def map_rows(

@@ -47,9 +47,9 @@ class _BFloat16Rows(Rows):
         super().__init__(path, name, (halves.shape[0], halves.shape[1]), np.dtype(np.float32))
         self._halves = halves
 
-    def _blocks(self, block_rows: int) -> Iterator[np.ndarray]:
-        for start in range(0, self.shape[0], block_rows):
-            bits = np.asarray(self._halves[start : start + block_rows]).astype(np.uint32)
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        for first in range(start, self.shape[0], block_rows):
+            bits = np.asarray(self._halves[first : first + block_rows]).astype(np.uint32)
             bits <<= 16
             yield bits.view(np.float32)
 
