@@ -16,8 +16,8 @@ from ._rows import (
     is_torch,
     single_threaded_blas,
     unit_roundoff,
-    working_block,
     workers_for,
+    working_block,
 )
 from ._sums import Buffers, Pass, RawSums
 
@@ -116,6 +116,7 @@ class _Lane:
         self._total, self._n_rows, self._first_row = empty.copy(), n_rows, first_row
         self._empty = empty
         self._run: Pass | None = None
+        self._capacity = 0
         self._queue: Queue[Any] = Queue(maxsize=1)
         self._thread = threading.Thread(target=self._work, daemon=True)
 

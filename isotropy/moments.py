@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._rows import BadRowError, as_matrix, check_weights, is_block_source, is_dask, is_torch, unit_roundoff
+from ._rows import (
+    BadRowError,
+    as_matrix,
+    check_weights,
+    is_block_source,
+    is_dask,
+    is_torch,
+    unit_roundoff,
+)
 from ._store import check_arrays, load_state, save_state
 from ._stream import gather, rows_at_a_time
 from ._sums import SMALL_JOB, Pass, RawSums
@@ -173,7 +181,7 @@ class Moments:
             If a row holds NaN or infinity (the first is named), the number of columns differs
             from that of earlier rows, or a weight is negative.
         """
-        if is_dask(X):
+        if is_dask(X) or is_dask(getattr(X, "source", None)):
             from .scale.dask import moments as of_dask
 
             self._absorb(of_dask(X, sample_weight, **self._options()))
@@ -212,12 +220,14 @@ class Moments:
         return self
 
     def _update_blocks(self, X: Any, sample_weight: Any, first_row: int, device: Any) -> Moments:
-        n, d = X.shape
+        n, *rest = X.shape
         weights = check_weights(sample_weight, n)
-        self._check_features(d)
-        rows = rows_at_a_time(d, getattr(X, "dtype", np.float32)) * (_DEVICE_BLOCKS if device is not None else 1)
+        d = rest[0] if rest else 1  # corrected rows do not know their width in advance
+        if rest:
+            self._check_features(d)
+        rows = rows_at_a_time(d, getattr(X, "dtype", np.float32))
         part, _ = gather(
-            X.blocks(rows),
+            X.blocks(rows * (1 if device is None else _DEVICE_BLOCKS)),
             Moments(**self._options()),
             self.n_rows + n,
             weights,

@@ -94,3 +94,7 @@ CORRECTORS = [
     Whitening("zca", shrinkage="oas"),
     Whitening("zca", epsilon=0.1, ddof=0),
 ]
+
+
+FORMATS = [".arrow", ".feather", ".h5", ".npy", ".npz", ".parquet", ".safetensors"]
+"""Suffixes of files of embeddings that keep names and types, and are written as well as read."""

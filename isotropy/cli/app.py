@@ -30,8 +30,11 @@ DEFAULT_COMPARED = [
 ]
 
 Embeddings = Annotated[
-    Path,
-    typer.Argument(help="Embeddings: .npy, .npz, .safetensors, .parquet, .arrow or .feather."),
+    str,
+    typer.Argument(
+        help="Embeddings: a file (.npy, .npz, .safetensors, .parquet, .arrow, .fvecs, .h5, .vec, "
+        "...), a folder or pattern of files, a Zarr or Lance folder, or postgresql://...#table."
+    ),
 ]
 Column = Annotated[
     str | None,
@@ -66,7 +69,7 @@ def _common(
 @app.command()
 def score(
     embeddings: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(help="Embeddings in any format, or Moments that isotropy saved."),
     ] = None,
     column: Column = None,
@@ -101,25 +104,41 @@ def fit(
     save_moments: Annotated[
         bool, typer.Option("--moments", help="Store the moments too, so that learning can go on.")
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state in this file: after a crash, the same command goes on."),
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints.")
+    ] = 30.0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a corrector to embeddings, in one pass, and write it to a file."""
     from ..io import open_rows
-    from ._progress import numbered_blocks
+    from ..scale import stream_moments
+    from ._progress import counter
     from ._specs import parse_corrector
 
     estimator = parse_corrector(corrector)
     _check_target(output, embeddings)
     rows = open_rows(embeddings, column=column)
     weight = None if weights is None else _read_weights(weights, rows.shape[0])
-    moments = estimator._new_moments()
-    for start, block in numbered_blocks(rows, "fit"):
-        part = None if weight is None else weight[start : start + len(block)]
-        moments.update(block, part, first_row=start)
+    empty = estimator._new_moments()
+    with counter("fit", rows.shape[0]) as progress:
+        moments = stream_moments(
+            rows,
+            weight,
+            checkpoint=checkpoint,
+            every=checkpoint_every,
+            progress=progress,
+            **empty._options(),
+        )
     if not moments.total_weight > 0:
         raise ValueError(f"{embeddings}: holds no rows to learn from.")
     estimator.fit_moments(moments)
     estimator.save(output, moments=save_moments)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     told = {
         "corrector": type(estimator).__name__,
         "rows": moments.n_rows,
@@ -139,33 +158,39 @@ def fit(
 def apply(
     corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
     embeddings: Embeddings,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; suffix = format.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; suffix = format. A folder gets a file for each file read, and the "
+            "same command goes on where it was stopped. Without it, --as is a new column of the "
+            "Lance or PostgreSQL table.",
+        ),
+    ] = None,
     column: Column = None,
+    new_column: Annotated[
+        str | None, typer.Option("--as", help="Name of the corrected column.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Correct embeddings with a fitted corrector, block by block."""
     from .. import load
-    from .._rows import output_dtype
-    from ..io import RowWriter, open_rows
-    from ._progress import numbered_blocks
+    from ..io import open_rows
+    from ..scale import correct
+    from ._progress import counter
 
     estimator = load(corrector)
-    _check_target(output, embeddings)
-    _check_target(output, corrector)
+    if output is None and new_column is None:
+        raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")
+    if output is not None:
+        _check_target(output, embeddings)
+        _check_target(output, corrector)
     rows = open_rows(embeddings, column=column)
-    affine, (n, d) = estimator.affine_map_, rows.shape
-    if d != affine.n_features_in:
-        raise ValueError(
-            f"{embeddings} has {d} columns, but the corrector in {corrector} takes "
-            f"{affine.n_features_in}: it was fitted on other embeddings."
-        )
-    shape = (n, affine.n_features_out)
-    dtype = output_dtype(_Typed(rows.dtype))
-    with RowWriter(output, shape=shape, dtype=dtype, column=rows.name, like=rows) as writer:
-        for start, block in numbered_blocks(rows, "apply"):
-            writer.write(affine.apply(block, normalize=estimator.normalize, first_row=start))
+    with counter("apply", rows.shape[0]) as progress:
+        n, k = correct(estimator, rows, output, new_column=new_column, progress=progress)
     _tell(
-        {"rows": n, "n_features_out": shape[1], "file": str(output)},
+        {"rows": n, "n_features_out": k, "file": output or f"column {new_column} of {embeddings}"},
         as_json,
         "{rows:,} rows of {n_features_out} dimensions written to {file}",
     )
@@ -206,7 +231,7 @@ def report(
         Path | None, typer.Option(help="The texts of the rows: shown at points and hubs.")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Reference embeddings, or Moments, to look for drift.")
+        str | None, typer.Option(help="Reference embeddings, or Moments, to look for drift.")
     ] = None,
     model: Annotated[
         str | None,
@@ -237,7 +262,7 @@ def report(
         texts=lines,
         profile=profile,
         against=None if against is None else _rows_or_moments(against, None),
-        title=title or embeddings.name,
+        title=title or Path(embeddings).name,
     )
     made.save(output)
     _tell(
@@ -249,8 +274,8 @@ def report(
 
 @app.command()
 def drift(
-    reference: Annotated[Path, typer.Argument(help="Embeddings, or Moments that were saved.")],
-    new: Annotated[Path, typer.Argument(help="Embeddings, or Moments that were saved.")],
+    reference: Annotated[str, typer.Argument(help="Embeddings, or Moments that were saved.")],
+    new: Annotated[str, typer.Argument(help="Embeddings, or Moments that were saved.")],
     column: Column = None,
     as_json: AsJson = False,
 ) -> None:
@@ -492,10 +517,11 @@ def _metric_names(text: str | None) -> Any:
     return text if text in (None, "all") else [name.strip() for name in text.split(",")]
 
 
-def _rows_or_moments(path: Path, column: str | None) -> Any:
+def _rows_or_moments(source: str, column: str | None) -> Any:
     from .. import Moments
     from ..io import open_rows
 
+    path = Path(source)
     if path.suffix == ".safetensors" and column is None and path.is_file():
         from safetensors import safe_open
 
@@ -506,7 +532,7 @@ def _rows_or_moments(path: Path, column: str | None) -> Any:
             saved = False  # open_rows says what is wrong with it
         if saved:
             return Moments.load(path)
-    return open_rows(path, column=column)
+    return open_rows(source, column=column)
 
 
 def _read_weights(path: Path, n: int) -> np.ndarray:
@@ -519,7 +545,8 @@ def _read_weights(path: Path, n: int) -> np.ndarray:
     return checked
 
 
-def _check_target(output: Path, source: Path) -> None:
+def _check_target(output: str | Path, source: str | Path) -> None:
+    output, source = Path(output), Path(source)
     if output.exists() and source.exists() and output.samefile(source):
         raise ValueError(f"{output}: is the input too; choose another name for the output.")
     if not output.parent.is_dir():

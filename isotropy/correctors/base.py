@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from .._rows import as_matrix, is_block_source, is_torch
+from .._rows import as_matrix, is_block_source, is_dask, is_torch
 from .._store import load_state, save_state
 from ..affine import AffineMap, Normalize, check_normalize
 from ..moments import Moments
@@ -190,7 +190,7 @@ class AffineCorrector(Corrector):
         Parameters
         ----------
         X : array of shape (n, d)
-            numpy, torch, pandas, polars, a memory map, or `isotropy.io` rows.
+            numpy, torch, pandas, polars, a memory map, `isotropy.io` rows, or a Dask collection.
         y : ignored
         sample_weight : array of shape (n,), optional
 
@@ -219,7 +219,7 @@ class AffineCorrector(Corrector):
     def _fit(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> Self:
         check_normalize(self.normalize)
         with self._whole_or_not_at_all():
-            if not is_block_source(X):
+            if not (is_block_source(X) or is_dask(X)):
                 X = self._check_rows(X, reset=reset)
             new = moments.copy().update(X, sample_weight)
             if not new.total_weight > 0:
@@ -267,6 +267,10 @@ class AffineCorrector(Corrector):
         Statistics are frozen; an empty batch gives an empty result.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            from ..scale.dask import transform
+
+            return transform(self, X)
         X = self._check_rows(X, reset=False)
         return self.affine_map_.apply(X, normalize=check_normalize(self.normalize))
 

@@ -14,7 +14,16 @@ from .errors import FileError, NoRowsError, damage
 from .rows import Rows, choose
 from .target import Target
 
-__all__ = ["TableRows", "read_arrow", "read_parquet", "write_arrow", "write_parquet"]
+__all__ = [
+    "TableRows",
+    "batches_after",
+    "matrix_of",
+    "read_arrow",
+    "read_parquet",
+    "table_rows",
+    "write_arrow",
+    "write_parquet",
+]
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -39,7 +48,7 @@ def read_parquet(path: Path, column: str | None) -> Rows:
     # Here and below: an absolute path cannot be mistaken for a URI.
     with _damage(path, "Parquet"), parquet.ParquetFile(path.absolute()) as file:
         schema, n = file.schema_arrow, file.metadata.num_rows
-    return _table_rows(path, column, schema, n, _parquet_batches)
+    return table_rows(path, column, schema, n, _parquet_batches)
 
 
 def read_arrow(path: Path, column: str | None) -> Rows:
@@ -49,7 +58,7 @@ def read_arrow(path: Path, column: str | None) -> Rows:
         with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_stream(source)
             schema, n = reader.schema, sum(batch.num_rows for batch in reader)
-        return _table_rows(path, column, schema, n, _stream_batches)
+        return table_rows(path, column, schema, n, _stream_batches)
     dataset = require("pyarrow.dataset", extra="io")
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
@@ -59,7 +68,7 @@ def read_arrow(path: Path, column: str | None) -> Rows:
         # From the metadata alone.
         n = dataset.dataset(path.absolute(), format="ipc").count_rows()
     batches = _mapped_batches if mapped else _compressed_batches
-    return _table_rows(path, column, schema, n, batches)
+    return table_rows(path, column, schema, n, batches)
 
 
 class TableRows(Rows):
@@ -70,7 +79,10 @@ class TableRows(Rows):
     schema : pyarrow.Schema
         Of the whole table.
     batches : callable
-        Called with the path, some columns and a size, it iterates over their record batches.
+        Called with the path, some columns, a size and a first row, it iterates over their record
+        batches.
+    mark : str, int or None
+        What changes whenever the table does, where its path does not tell.
     """
 
     def __init__(
@@ -85,6 +97,11 @@ class TableRows(Rows):
         super().__init__(path, name, shape, dtype)
         self.schema = schema
         self.batches = batches
+        self.mark: str | int | None = None
+
+    def fingerprint(self) -> list[Any]:
+        """The file's and the mark."""
+        return [*super().fingerprint(), self.mark]
 
     @property
     def carried(self) -> list[str]:
@@ -99,7 +116,7 @@ class TableRows(Rows):
             lists = cursor.take(min(block_rows, n - first)).column(name)
             parts, row = [], first
             for chunk in lists.chunks:
-                parts.append(_matrix(self.path, name, chunk, d, row))
+                parts.append(matrix_of(self.path, name, chunk, d, row))
                 row += len(chunk)
             yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -132,7 +149,7 @@ def _damage(path: Path, kind: str) -> Any:
     return damage(path, kind, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
-def _after(batches: Iterator[Any], start: int) -> Iterator[Any]:
+def batches_after(batches: Iterator[Any], start: int) -> Iterator[Any]:
     """The batches without their first `start` rows."""
     for batch in batches:
         if start < batch.num_rows:
@@ -151,7 +168,7 @@ def _parquet_batches(path: Path, columns: list[str], size: int, start: int = 0) 
             groups.pop(0)
         # A batch of iter_batches may be a slice of a larger one, so its rows are counted.
         batches = file.iter_batches(size, row_groups=groups, columns=columns)
-        for batch in _after(batches, start - before):
+        for batch in batches_after(batches, start - before):
             yield batch.select(columns)
 
 
@@ -160,7 +177,7 @@ def _mapped_batches(path: Path, columns: list[str], size: int, start: int = 0) -
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         found = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        for batch in _after(found, start):
+        for batch in batches_after(found, start):
             yield batch.select(columns)
 
 
@@ -170,7 +187,7 @@ def _compressed_batches(path: Path, columns: list[str], size: int, start: int = 
         options = _projection(pa.ipc.open_file(source).schema, columns)
         reader = pa.ipc.open_file(source, options=options)
         found = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        for batch in _after(found, start):
+        for batch in batches_after(found, start):
             yield batch.select(columns)
 
 
@@ -179,7 +196,7 @@ def _stream_batches(path: Path, columns: list[str], size: int, start: int = 0) -
     with _damage(path, "Arrow"), pa.memory_map(str(path)) as source:
         options = _projection(pa.ipc.open_stream(source).schema, columns)
         source.seek(0)
-        for batch in _after(pa.ipc.open_stream(source, options=options), start):
+        for batch in batches_after(pa.ipc.open_stream(source, options=options), start):
             yield batch.select(columns)
 
 
@@ -212,7 +229,8 @@ def _is_stream(path: Path) -> bool:
     )
 
 
-def _table_rows(path: Path, column: str | None, schema: Any, n: int, batches: _Batches) -> Rows:
+def table_rows(path: Path, column: str | None, schema: Any, n: int, batches: _Batches) -> TableRows:
+    """The rows of the list column, `column` or the only one, of a table of n rows."""
     with _damage(path, "table"):
         names = schema.names
         problems = {field.name: _problem(field.type) for field in schema}
@@ -255,7 +273,7 @@ def _problem(kind: Any) -> str | None:
     return None
 
 
-def _matrix(path: Path, name: str, lists: Any, d: int, start: int) -> np.ndarray:
+def matrix_of(path: Path, name: str, lists: Any, d: int, start: int) -> np.ndarray:
     """The lists as an array of shape (m, d), a view of their memory; `start` is their first row."""
     with _damage(path, "table"):
         lists.validate()

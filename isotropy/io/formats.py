@@ -10,11 +10,14 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from .arrow import read_arrow, read_parquet, write_arrow, write_parquet
+from .chunked import read_hdf5, write_hdf5
 from .errors import FileError
 from .numpy_files import read_npy, read_npz, write_npy, write_npz
 from .rows import Rows
 from .target import Target
 from .tensors import read_safetensors, write_safetensors
+from .vectors import read_bvecs, read_fvecs, write_fvecs
+from .words import read_word2vec, read_word_text
 
 __all__ = ["FORMATS", "Format", "format_of"]
 
@@ -28,20 +31,32 @@ class Format(NamedTuple):
         Called with the path and the column, or None, it returns the rows.
     write : callable
         Called with a binary file and the `Target`, it gives a context whose value is a function
-        that appends a block.
+        that appends a block. None where files of this kind are only read.
+    guessed : bool
+        Whether the suffix says too little: such files are not looked for in folders.
     """
 
     read: Callable[[Path, str | None], Rows]
-    write: Callable[[IO[bytes], Target], AbstractContextManager[Callable[[np.ndarray], object]]]
+    write: (
+        Callable[[IO[bytes], Target], AbstractContextManager[Callable[[np.ndarray], object]]] | None
+    ) = None
+    guessed: bool = False
 
 
 FORMATS = {
     ".arrow": Format(read_arrow, write_arrow),
+    ".bin": Format(read_word2vec, guessed=True),
+    ".bvecs": Format(read_bvecs),
     ".feather": Format(read_arrow, write_arrow),
+    ".fvecs": Format(read_fvecs, write_fvecs),
+    ".h5": Format(read_hdf5, write_hdf5),
+    ".hdf5": Format(read_hdf5, write_hdf5),
     ".npy": Format(read_npy, write_npy),
     ".npz": Format(read_npz, write_npz),
     ".parquet": Format(read_parquet, write_parquet),
     ".safetensors": Format(read_safetensors, write_safetensors),
+    ".txt": Format(read_word_text, guessed=True),
+    ".vec": Format(read_word_text, guessed=True),
 }
 
 

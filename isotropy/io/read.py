@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+from .chunked import read_zarr
 from .errors import FileError
-from .formats import format_of
+from .formats import FORMATS, format_of
+from .hugging_face import is_dataset, is_saved_dataset, read_dataset, read_saved
+from .lance import is_lance, read_lance
+from .postgres import is_database, read_postgres
 from .rows import Rows
+from .shards import expand, in_folder, is_pattern, shards_of
 
 __all__ = ["open_rows"]
 
 
-def open_rows(path: str | os.PathLike[str], column: str | None = None) -> Rows:
-    """Open a file of embeddings as n rows of d numbers, without reading them.
+def open_rows(source: Any, column: str | None = None) -> Rows:
+    """Open embeddings of any kind as n rows of d numbers, without reading them.
 
-    The suffix names the format: `.npy`, `.npz`, `.safetensors`, and with the extra ``io``
-    `.parquet`, `.arrow` and `.feather`. Memory stays at about one block of rows, for compressed
-    Arrow files at one record batch; only a compressed `.npz` array in Fortran order is read whole.
+    Memory stays at about one block of rows, for compressed files at one record batch or chunk;
+    only a compressed `.npz` array in Fortran order is read whole.
 
     Parameters
     ----------
-    path : str or path-like
-        The file. Never unpickled.
+    source : str, path, list of paths, or `datasets.Dataset`
+        - a file, whose suffix names the format: `.npy`, `.npz`, `.safetensors`, `.fvecs`, `.bvecs`,
+          word vectors as text (`.vec`, `.txt`) or word2vec's binary `.bin`; with the extra ``io``
+          `.parquet`, `.arrow`, `.feather`; with the extra ``hdf5`` `.h5`, `.hdf5`;
+        - a Zarr array or group (extra ``zarr``), a Lance table (extra ``lance``), or a folder that
+          `datasets` saved;
+        - any other folder: all files of embeddings in and below it, in natural order, are one;
+        - a glob pattern, or a list of files: the same;
+        - ``postgresql://host/database#table`` (extra ``postgres``): a column of pgvector's types or
+          of real[], ordered by the primary key.
+
+        Nothing is ever unpickled.
     column : str, optional
-        Which column of lists, tensor or array of the archive. By default the only one that can be
-        rows; a file with several needs the name.
+        Which column of lists, tensor, dataset or array of the archive. By default the only one
+        that can be rows; a file with several needs the name.
 
     Returns
     -------
@@ -37,7 +52,7 @@ def open_rows(path: str | os.PathLike[str], column: str | None = None) -> Rows:
         If the file is missing, empty, truncated, of a wrong format, shape or type, has no such
         column or leaves the choice open. One line that names the path and the way out.
     ImportError
-        If the format needs pyarrow and it is not installed.
+        If the format needs a library that is not installed.
 
     Examples
     --------
@@ -45,7 +60,40 @@ def open_rows(path: str | os.PathLike[str], column: str | None = None) -> Rows:
     >>> for block in rows.blocks():  # doctest: +SKIP
     ...     moments.update(block)
     """
-    path = Path(path)
+    if isinstance(source, Rows):
+        return source
+    if is_dataset(source):
+        return read_dataset(source, column)
+    if isinstance(source, list | tuple):
+        if not source:
+            raise ValueError("source is an empty list: no file to open.")
+        files = [Path(item) for item in source]
+        return shards_of(files[0].parent, files, column, _open_file)
+    text = os.fspath(source)
+    if is_database(text):
+        return read_postgres(text, column)
+    if is_pattern(text):
+        return shards_of(Path(text), expand(text), column, _open_file)
+    path = Path(source)
+    if not path.is_dir():
+        return _open_file(path, column)
+    if path.suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES):
+        return read_zarr(path, column)
+    if is_lance(path):
+        return read_lance(path, column)
+    if is_saved_dataset(path):
+        return read_saved(path, column)
+    suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
+    files = in_folder(path, suffixes)
+    if not files:
+        raise FileError(path, f"is a folder without a file of {', '.join(sorted(suffixes))}.")
+    return shards_of(path, files, column, _open_file)
+
+
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+
+
+def _open_file(path: Path, column: str | None) -> Rows:
     try:
         _check_file(path)
         return format_of(path).read(path, column)

@@ -37,7 +37,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         temporary = target.with_name(f".isotropy-{uuid.uuid4().hex}.tmp")
         raw = _Raw(temporary, path)
     try:
-        with io.BufferedWriter(raw, 2**20) as file:
+        with io.BufferedRandom(raw, 2**20) as file:
             yield file
             file.flush()
             with _refusal(path):
@@ -87,7 +87,7 @@ class _Raw(io.FileIO):
     """The temporary file; only what goes wrong in writing it is reported as such."""
 
     def __init__(self, temporary: Path, path: Path) -> None:
-        super().__init__(temporary, "x")
+        super().__init__(temporary, "x+")
         self._path = path
 
     def write(self, data: Any) -> int:

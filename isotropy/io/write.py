@@ -11,7 +11,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .formats import format_of
+from .errors import FileError
+from .formats import FORMATS, format_of
 from .rows import Rows
 from .target import Target
 from .whole import whole_file
@@ -29,7 +30,8 @@ class RowWriter:
     Parameters
     ----------
     path : str or path-like
-        `.npy`, `.npz`, `.safetensors`, and with the extra ``io`` `.parquet`, `.arrow`, `.feather`.
+        `.npy`, `.npz`, `.safetensors`, `.fvecs`; with the extra ``io`` `.parquet`, `.arrow`,
+        `.feather`; with the extra ``hdf5`` `.h5`.
     shape : tuple of int
         (n, k), known in advance because headers come first.
     dtype : {"float16", "float32", "float64"}, default="float32"
@@ -77,6 +79,13 @@ class RowWriter:
         column = column or (like.name if like is not None else None) or "embedding"
         self._target = Target(Path(path), (n, k), kind.newbyteorder("<"), column, like)
         self._format = format_of(self._target.path)
+        if self._format.write is None:
+            writable = ", ".join(suffix for suffix, form in FORMATS.items() if form.write)
+            raise FileError(
+                self._target.path,
+                f"{self._target.path.suffix} files are only read here; write one of {writable}.",
+            )
+        self._begin = self._format.write
         self._append: Callable[[np.ndarray], object] | None = None
         self._written = 0
 
@@ -124,7 +133,7 @@ class RowWriter:
     @contextmanager
     def _session(self) -> Iterator[Callable[[np.ndarray], object]]:
         path, n = self._target.path, self._target.shape[0]
-        with whole_file(path) as file, self._format.write(file, self._target) as append:
+        with whole_file(path) as file, self._begin(file, self._target) as append:
             yield append
             if self._written < n:
                 raise ValueError(

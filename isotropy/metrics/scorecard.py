@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .._optional import require
-from .._rows import as_matrix, blas_threads, block_rows, is_block_source
+from .._rows import as_matrix, blas_threads, block_rows, is_block_source, is_dask
 from ..moments import Moments, is_small
 from ._inputs import NeedsRows, WeightType, gather, in_memory
 from ._tables import html_table, markdown_table, number, text_table
@@ -220,7 +220,11 @@ def score(
 
 
 def _as_rows(X: Any) -> Any:
-    """Moments and block sources as they are, all else as a matrix."""
+    """Moments and block sources as they are, Dask part by part, all else as a matrix."""
+    if is_dask(X):
+        from ..scale.dask import DaskRows
+
+        return DaskRows(X)
     return X if isinstance(X, Moments) or is_block_source(X) else as_matrix(X)
 
 
@@ -457,6 +461,8 @@ def compare(
             corrector = _fitted(name, corrector, rows, moments, sample_weight)
         if isinstance(rows, Moments):
             cards[name] = _score_mapped(corrector, rows, chosen)
+        elif is_dask(getattr(rows, "source", None)) and hasattr(corrector, "affine_map_"):
+            cards[name] = card(_as_rows(corrector.transform(rows.source)))
         elif any(metric.needs == "rows" for metric in chosen):
             cards[name] = card(in_memory(_Corrected(rows, corrector)))
         else:
@@ -519,7 +525,7 @@ class _Corrected:
         self.rows, self.corrector = rows, corrector
         self.shape = (rows.shape[0],)
 
-    def blocks(self) -> Iterator[Any]:
+    def blocks(self, wanted: int | None = None) -> Iterator[Any]:
         """Corrected blocks, each large enough to keep all threads at work."""
         n, d = self.rows.shape
         step = block_rows(d, 8) * blas_threads()

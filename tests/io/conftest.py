@@ -41,6 +41,11 @@ def _save_feather(path: Path, X: np.ndarray, column: str) -> None:
     pytest.importorskip("pyarrow.feather").write_feather(_table(X, column), str(path))
 
 
+def _save_hdf5(path: Path, X: np.ndarray, column: str) -> None:
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        file[column] = X
+
+
 _SAVERS = {
     ".npy": lambda path, X, column: np.save(path, X),
     ".npz": _save_npz,
@@ -48,6 +53,7 @@ _SAVERS = {
     ".parquet": _save_parquet,
     ".arrow": _save_arrow,
     ".feather": _save_feather,
+    ".h5": _save_hdf5,
 }
 
 

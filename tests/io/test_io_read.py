@@ -8,9 +8,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from cases import FORMATS
 
 from isotropy.io import open_rows
-from isotropy.io.formats import FORMATS
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

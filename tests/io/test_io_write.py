@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from cases import FORMATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from isotropy.io import FileError, RowWriter, open_rows
-from isotropy.io.formats import FORMATS
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -33,7 +33,13 @@ def by_safetensors(path, name):
     return pytest.importorskip("safetensors.numpy").load_file(path)[name]
 
 
+def by_h5py(path, name):
+    with pytest.importorskip("h5py").File(path) as file:
+        return file[name][:]
+
+
 PEERS = {
+    ".h5": by_h5py,
     ".npy": lambda path, name: np.load(path),
     ".npz": lambda path, name: np.load(path)[name],
     ".safetensors": by_safetensors,
