@@ -98,6 +98,8 @@ def gather(
             for lane in lanes if not alone else []:
                 lane.finish()
     failures = sorted((lane.failed for lane in lanes if lane.failed), key=lambda pair: pair[0])
+    if (failures or error is not None) and hasattr(blocks, "close"):
+        blocks.close()  # files and connections are not left to the garbage collector
     if failures and not isinstance(error, KeyboardInterrupt):
         raise failures[0][1]
     if error is not None:

@@ -56,7 +56,16 @@ def read_zarr(path: Path, column: str | None) -> Rows:
         array = arrays[name]
         dtype = np.dtype(array.dtype)
         outer = getattr(array, "shards", None) or array.chunks
+        missing = array.nchunks - array.nchunks_initialized
         step = _step(array.shape, dtype, outer)
+
+    # Zarr reads what is not there as zeros, without a word.
+    if missing > 0 or _empty_files(path):
+        raise FileError(
+            path,
+            f"{missing or 'some'} of {array.nchunks} chunks are missing or empty: they would read "
+            "as zeros. Write them, or cut the array.",
+        )
 
     @contextmanager
     def opened() -> Iterator[Any]:
@@ -104,6 +113,12 @@ def _step(shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...] | None) ->
 
 
 _HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+
+
+def _empty_files(path: Path) -> bool:
+    return path.is_dir() and any(
+        file.stat().st_size == 0 for file in path.rglob("*") if file.is_file()
+    )
 
 
 def _zarr_arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -179,7 +179,8 @@ class PostgresRows(Rows):
         the same job goes on from there, whatever stopped it, and no row is written twice.
         """
         psycopg = require("psycopg", extra="postgres")
-        numpy_types = require("pgvector.psycopg", extra="postgres")
+        pgvector = require("pgvector", extra="postgres")
+        types = require("pgvector.psycopg", extra="postgres")
         sql = psycopg.sql
         if column == self.name:
             raise FileError(self.path, f"column {column!r} is the one that is read; name another.")
@@ -188,18 +189,18 @@ class PostgresRows(Rows):
         names = sql.Identifier
         written = 0
         with _connected(self.address, str(self.path)) as connection:
-            numpy_types.register_vector(connection)
+            connection.autocommit = True  # each batch below is a transaction, each else alone
+            connection.execute("SET lock_timeout = '20s'")
+            types.register_vector(connection)
             self._add_column(connection, column, f"{kind}({shape[1]})")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS isotropy_progress "
                 "(job text PRIMARY KEY, last_key text NOT NULL, n_rows bigint NOT NULL)"
             )
-            connection.commit()
             progress = connection.execute(
                 "SELECT last_key, n_rows FROM isotropy_progress WHERE job = %s", [digest]
             ).fetchone()
             after, written = progress or (None, 0)
-            connection.commit()
             key_type = connection.execute(
                 "SELECT format_type(atttypid, NULL) FROM pg_attribute "
                 "WHERE attrelid = to_regclass(%s) AND attname = %s",
@@ -212,26 +213,26 @@ class PostgresRows(Rows):
                 "UPDATE {t} AS t SET {c} = s.v FROM isotropy_stage s WHERE t.{k} = s.k"
             )
             update = update.format(t=self.place, c=names(column), k=names(self.key))
-            as_type = numpy_types.HalfVector if kind == "halfvec" else numpy_types.Vector
+            as_type = pgvector.HalfVector if kind == "halfvec" else pgvector.Vector
             try:
-                for keys, block in self._keyed_blocks(batch_rows, after=after):
-                    result = apply(block, written)
-                    with connection.transaction():
-                        connection.execute(stage)
-                        copy = "COPY isotropy_stage (k, v) FROM STDIN WITH (FORMAT BINARY)"
-                        with connection.cursor().copy(copy) as out:
-                            out.set_types([key_type, kind])
-                            for key, vector in zip(keys, result, strict=True):
-                                out.write_row([key, as_type(vector)])
-                        connection.execute(update)
-                        connection.execute(
-                            "INSERT INTO isotropy_progress VALUES (%s, %s, %s) ON CONFLICT (job) "
-                            "DO UPDATE SET last_key = excluded.last_key, n_rows = excluded.n_rows",
-                            [digest, str(keys[-1]), written + len(keys)],
-                        )
-                    written += len(keys)
+                with closing(self._keyed_blocks(batch_rows, after=after)) as source:
+                    for keys, block in source:
+                        result = apply(block, written)
+                        with connection.transaction():
+                            connection.execute(stage)
+                            copy = "COPY isotropy_stage (k, v) FROM STDIN WITH (FORMAT BINARY)"
+                            with connection.cursor().copy(copy) as out:
+                                out.set_types([key_type, kind])
+                                for key, vector in zip(keys, result, strict=True):
+                                    out.write_row([key, as_type(vector)])
+                            connection.execute(update)
+                            connection.execute(
+                                "INSERT INTO isotropy_progress VALUES (%s, %s, %s) ON CONFLICT (job) "
+                                "DO UPDATE SET last_key = excluded.last_key, n_rows = excluded.n_rows",
+                                [digest, str(keys[-1]), written + len(keys)],
+                            )
+                        written += len(keys)
                 connection.execute("DELETE FROM isotropy_progress WHERE job = %s", [digest])
-                connection.commit()
             except (psycopg.OperationalError, FileError) as error:
                 raise FileError(
                     self.path,

@@ -15,6 +15,7 @@ __all__ = ["WordRows", "read_word2vec", "read_word_text"]
 
 _LONGEST_WORD = 4096
 _LONGEST_LINE = 2**22
+_LOOKED_AT = 20
 _MOST_DIMENSIONS = 2**16
 
 
@@ -36,6 +37,8 @@ class WordRows(Rows):
             for row in range(len(block)):
                 block[row] = next(entries)[1]
             left -= len(block)
+            if not left:
+                next(entries, None)  # what follows the last row is looked at too
             yield block
 
 
@@ -50,7 +53,9 @@ def read_word_text(path: Path, column: str | None) -> Rows:
         first = _line(path, file, 0).split()
         header = _header(first)
         if header is None:
-            d, begin = len(first) - 1, 0
+            # A word may hold spaces, so the width is that of the shortest of some lines.
+            some = [first, *(file.readline(_LONGEST_LINE).split() for _ in range(_LOOKED_AT))]
+            d, begin = min(len(fields) for fields in some if fields or fields is first) - 1, 0
         else:
             (_, d), begin = header, file.tell()
             fields = len(_line(path, file, 0).split())
