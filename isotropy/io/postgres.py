@@ -18,6 +18,10 @@ from .rows import Rows, choose
 __all__ = ["PostgresRows", "is_database", "read_postgres"]
 
 _BATCH = 2000
+_NOTE = (
+    "INSERT INTO isotropy_progress VALUES (%s, %s, %s) ON CONFLICT (job) "
+    "DO UPDATE SET last_key = excluded.last_key, n_rows = excluded.n_rows"
+)
 _TYPES = {"vector": np.float32, "halfvec": np.float16}
 _LISTS = {"real[]": np.float32, "double precision[]": np.float64}
 
@@ -227,8 +231,7 @@ class PostgresRows(Rows):
                                     out.write_row([key, as_type(vector)])
                             connection.execute(update)
                             connection.execute(
-                                "INSERT INTO isotropy_progress VALUES (%s, %s, %s) ON CONFLICT (job) "
-                                "DO UPDATE SET last_key = excluded.last_key, n_rows = excluded.n_rows",
+                                _NOTE,
                                 [digest, str(keys[-1]), written + len(keys)],
                             )
                         written += len(keys)

@@ -78,6 +78,11 @@ def as_part(part: Any) -> np.ndarray:
     vectors = [np.asarray(vector) for vector in part]
     if not vectors:
         return np.empty((0, 0))
+    if vectors[0].dtype.kind not in "fiub":
+        raise ValueError(
+            "a part holds no vectors of numbers. Dask turns objects of dataframes into text unless "
+            "told before: dask.config.set({'dataframe.convert-string': False})."
+        )
     if len(widths := {vector.shape for vector in vectors}) > 1:
         raise ValueError(f"a part holds vectors of several shapes: {sorted(widths)[:3]}.")
     return np.stack(vectors)
