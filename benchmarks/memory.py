@@ -82,38 +82,44 @@ def run_child(path, what, spare_mb):
     return json.loads(done.stdout)
 
 
-if CHILD in sys.argv:
-    child(sys.argv[2], sys.argv[3], float(sys.argv[4]))
-    sys.exit()
+def main():
+    options = parser(__doc__, rows=400_000, dims=768)
+    options.add_argument(
+        "--spare", type=float, default=200, help="MiB the child may add to its start"
+    )
+    chosen = arguments(options, share=4)
+    size = chosen.rows * chosen.dims * 4 / 2**20
+    if size <= chosen.spare:
+        options.error(f"the file, {size:.0f} MiB, must be larger than --spare {chosen.spare:.0f}")
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        path = Path(folder) / "rows.npy"
+        shape = (chosen.rows, chosen.dims)
+        X = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        rng = np.random.default_rng(0)
+        for start in range(0, len(X), 16384):
+            X[start : start + 16384] = rng.standard_normal(X[start : start + 16384].shape) + 1
+        X.flush()
+        rows = []
+        for what, label in {"isotropy": "isotropy fit + apply", "recipe": "X - X.mean(0)"}.items():
+            told = run_child(path, what, chosen.spare)
+            rows.append(
+                {
+                    "what": label,
+                    "outcome": told["outcome"],
+                    "file MiB": round(size),
+                    "spare MiB": round(chosen.spare),
+                    "held MiB before": round(told["before"]),
+                    "peak MiB": round(told["peak"]),
+                    "own MiB": round(told["peak"] - told["before"]),
+                    "expected MiB": round(expected_mb(chosen.dims)) if what == "isotropy" else "",
+                }
+            )
+    title = f"Memory, {chosen.rows:,} x {chosen.dims} float32 from a memory map"
+    report("memory", title, rows, write=not chosen.quick)
 
-options = parser(__doc__, rows=400_000, dims=768)
-options.add_argument("--spare", type=float, default=200, help="MiB the child may add to its start")
-chosen = arguments(options, share=4)
-size = chosen.rows * chosen.dims * 4 / 2**20
-if size <= chosen.spare:
-    options.error(f"the file, {size:.0f} MiB, must be larger than --spare {chosen.spare:.0f}")
-with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-    path = Path(folder) / "rows.npy"
-    shape = (chosen.rows, chosen.dims)
-    X = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    rng = np.random.default_rng(0)
-    for start in range(0, len(X), 16384):
-        X[start : start + 16384] = rng.standard_normal(X[start : start + 16384].shape) + 1
-    X.flush()
-    rows = []
-    for what, label in {"isotropy": "isotropy fit + apply", "recipe": "X - X.mean(0)"}.items():
-        told = run_child(path, what, chosen.spare)
-        rows.append(
-            {
-                "what": label,
-                "outcome": told["outcome"],
-                "file MiB": round(size),
-                "spare MiB": round(chosen.spare),
-                "held MiB before": round(told["before"]),
-                "peak MiB": round(told["peak"]),
-                "own MiB": round(told["peak"] - told["before"]),
-                "expected MiB": round(expected_mb(chosen.dims)) if what == "isotropy" else "",
-            }
-        )
-title = f"Memory, {chosen.rows:,} x {chosen.dims} float32 from a memory map"
-report("memory", title, rows, write=not chosen.quick)
+
+if __name__ == "__main__":
+    if CHILD in sys.argv:
+        child(sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    else:
+        main()

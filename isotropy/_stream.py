@@ -29,13 +29,16 @@ __all__ = ["gather", "prefetch", "rows_at_a_time"]
 Item = TypeVar("Item")
 
 
-def rows_at_a_time(d: int, dtype: Any) -> int:
-    """How many rows of a file to read at a time.
+def rows_at_a_time(rows: Any) -> int:
+    """How many rows of a source to read at a time.
 
     Some five blocks are in memory at once (read, waiting and worked on), so they are half as large
-    as those that are cut from an array.
+    as those that are cut from an array; blocks that are views of a memory map are not.
     """
-    return int(np.clip(BLOCK_BYTES // 2 // max(1, d * max(4, np.dtype(dtype).itemsize)), 64, 16384))
+    d = rows.shape[1] if len(rows.shape) > 1 else 1024
+    size = np.dtype(getattr(rows, "dtype", np.float32)).itemsize
+    held = BLOCK_BYTES if getattr(rows, "mapped", False) else BLOCK_BYTES // 2
+    return int(np.clip(held // max(1, d * max(4, size)), 64, 16384))
 
 
 def gather(

@@ -199,6 +199,10 @@ class Moments:
         X = as_matrix(X)
         if device is not None:
             return self._update_blocks(_Cut(X), sample_weight, first_row, device)
+        return self._update_array(X, sample_weight, first_row, self.n_rows)
+
+    def _update_array(self, X: Any, sample_weight: Any, first_row: int, seen: int) -> Moments:
+        """Bring in an array; with the rows `seen` elsewhere it decides how it is multiplied."""
         n, d = X.shape
         weights = check_weights(sample_weight, n)
         self._check_features(d)
@@ -211,7 +215,7 @@ class Moments:
             unit=self.unit,
             normalize=self.normalize,
             frequency=self.weight_type == "frequency",
-            seen=self.n_rows,
+            seen=seen,
             first_row=first_row,
         )
         sums = run.run()
@@ -222,12 +226,10 @@ class Moments:
     def _update_blocks(self, X: Any, sample_weight: Any, first_row: int, device: Any) -> Moments:
         n, *rest = X.shape
         weights = check_weights(sample_weight, n)
-        d = rest[0] if rest else 1  # corrected rows do not know their width in advance
-        if rest:
-            self._check_features(d)
-        rows = rows_at_a_time(d, getattr(X, "dtype", np.float32))
+        if rest:  # corrected rows do not know their width in advance
+            self._check_features(rest[0])
         part, _ = gather(
-            X.blocks(rows * (1 if device is None else _DEVICE_BLOCKS)),
+            X.blocks(rows_at_a_time(X) * (1 if device is None else _DEVICE_BLOCKS)),
             Moments(**self._options()),
             self.n_rows + n,
             weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -123,7 +123,7 @@ class PostgresRows(Rows):
 
     def _keyed_blocks(
         self, block_rows: int, start: int = 0, after: str | None = None
-    ) -> Iterator[tuple[list[Any], np.ndarray]]:
+    ) -> Generator[tuple[list[Any], np.ndarray], None, None]:
         """Blocks with their keys, from row `start` on, or after a key given as text."""
         psycopg = require("psycopg", extra="postgres")
         sql = psycopg.sql

@@ -37,6 +37,8 @@ class Rows(ABC):
     """
 
     array: np.ndarray | None = None
+    mapped = False
+    """Whether blocks are views of a memory map, which cost no memory of their own."""
 
     def __init__(
         self, path: Path, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
@@ -105,6 +107,8 @@ class Rows(ABC):
 
 class ArrayRows(Rows):
     """Rows that are one array already, in a memory map or in memory."""
+
+    mapped = True
 
     def __init__(self, path: Path, name: str | None, array: np.ndarray) -> None:
         super().__init__(path, name, (array.shape[0], array.shape[1]), array.dtype)

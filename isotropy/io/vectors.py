@@ -47,6 +47,8 @@ def _read(path: Path, column: str | None, dtype: np.dtype[Any]) -> Rows:
 
 
 class _VectorRows(Rows):
+    mapped = True
+
     def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         super().__init__(path, None, shape, dtype)
         self._item = dtype

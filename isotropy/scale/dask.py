@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._optional import require
-from .._rows import BadRowError
+from .._rows import BadRowError, as_matrix
 from ..io.rows import Rows
 from ..moments import Moments
 
@@ -18,7 +18,7 @@ __all__ = ["DaskRows", "from_rows", "moments", "transform"]
 _FAN_IN = 8
 
 
-def from_rows(source: Any, *, column: str | None = None, block_rows: int = 65_536) -> Any:
+def from_rows(source: Any, *, column: str | None = None, block_rows: int | None = None) -> Any:
     """A Dask array of the rows of files: every task opens them where it runs, and reads its block.
 
     Parameters
@@ -26,13 +26,16 @@ def from_rows(source: Any, *, column: str | None = None, block_rows: int = 65_53
     source : anything `isotropy.io.open_rows` opens by name
         Paths must be valid for every worker.
     column : str, optional
-    block_rows : int, default=65536
+    block_rows : int, optional
+        By default 65,536 for files that are mapped into memory and 16,384 for others: what a task
+        reads it holds, and too small tasks spend their time on adding up d x d matrices.
     """
     da = require("dask.array", extra="dask")
     from ..io import open_rows
 
     rows = open_rows(source, column=column)
     n, d = rows.shape
+    block_rows = block_rows or (65_536 if rows.mapped else 16_384)
     chunks = (tuple(min(block_rows, n - first) for first in range(0, n, block_rows)), (d,))
 
     def read(block_info: Any = None) -> np.ndarray:
@@ -88,14 +91,16 @@ def as_part(part: Any) -> np.ndarray:
     return np.stack(vectors)
 
 
-def _part_moments(part: Any, weights: Any, index: int, options: dict[str, Any]) -> Moments:
-    rows = as_part(part)
+def _part_moments(
+    part: Any, weights: Any, index: int, n_rows: int, options: dict[str, Any]
+) -> Moments:
+    rows = as_matrix(as_part(part))
     if not len(rows):
         return Moments(**options)
     if weights is not None:
         weights = as_part(weights) if not isinstance(weights, np.ndarray) else weights
     try:
-        return Moments(**options).update(rows, weights)
+        return Moments(**options)._update_array(rows, weights, 0, n_rows - len(rows))
     except BadRowError as error:
         raise error.at(f" of partition {index}") from None
 
@@ -138,8 +143,11 @@ def moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:
                 f"sample_weight must have shape ({X.shape[0]},), got {tuple(given.shape)}."
             )
         weights = given.rechunk((X.chunks[0],)).to_delayed().ravel().tolist()
+    # The size of the whole job decides how a part is multiplied; where Dask does not know it, each
+    # part is a job of its own.
+    n_rows = int(X.shape[0]) if _kind(X) == "array" and X.shape[0] == X.shape[0] else 0
     level = [
-        dask.delayed(_part_moments, pure=False)(part, weight, index, options)
+        dask.delayed(_part_moments, pure=False)(part, weight, index, n_rows, options)
         for index, (part, weight) in enumerate(zip(parts, weights, strict=True))
     ]
     add = dask.delayed(_total, pure=False)

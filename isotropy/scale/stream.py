@@ -75,7 +75,7 @@ def stream_moments(
     >>> moments = stream_moments("embeddings/", checkpoint="fit.ckpt")  # doctest: +SKIP
     """
     rows = open_rows(source, column=column)
-    n, d = rows.shape
+    n = rows.shape[0]
     weights = check_weights(sample_weight, n)
     total, start = Moments(**options), 0
     path = None if checkpoint is None else Path(checkpoint)
@@ -83,7 +83,7 @@ def stream_moments(
     if path is not None and path.exists():
         total, start = _resumed(path, job)
     empty = Moments(**options)
-    blocks = rows.blocks(rows_at_a_time(d, rows.dtype), start=start)
+    blocks = rows.blocks(rows_at_a_time(rows), start=start)
     try:
         while True:
             saved, before = time.monotonic(), start

@@ -106,7 +106,7 @@ def _single(
 
 def _numbered(rows: Rows) -> Iterator[tuple[int, np.ndarray]]:
     start = 0
-    for block in prefetch(rows.blocks(4 * rows_at_a_time(rows.shape[1], rows.dtype))):
+    for block in prefetch(rows.blocks(4 * rows_at_a_time(rows))):
         yield start, block
         start += len(block)
 
