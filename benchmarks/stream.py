@@ -175,7 +175,6 @@ def model(options):
         tasks = {
             "pass": lambda X=X: Moments(order=2, unit="none").update(X),
             "merge": lambda one=one: one + one,
-            "solve": lambda one=one: Whitening().fit_moments(one.copy()),
         }
         seconds = {name: np.median(values) for name, values in timed(tasks, 5).items()}
         predicted = 2 * n * d * d / rate
@@ -186,7 +185,6 @@ def model(options):
                 "measured s": round(float(seconds["pass"]), 3),
                 "measured / predicted": round(float(seconds["pass"] / predicted), 2),
                 "merge ms": round(1000 * float(seconds["merge"]), 1),
-                "solve ms": round(1000 * float(seconds["solve"]), 1),
             }
         )
     return found, rate
