@@ -3,6 +3,7 @@
 from ._store import library_version
 from .affine import AffineMap
 from .correctors import (
+    AutoCorrector,
     ClusterRemoval,
     ComponentRemoval,
     ConceptorNegation,
@@ -10,9 +11,12 @@ from .correctors import (
     FlowGaussianizer,
     MeanDirectionRemoval,
     MeanRemoval,
+    PairWhitening,
     RandomRotation,
     RankWarning,
     RotationGaussianizer,
+    TaperedWhitening,
+    WeightedRemoval,
     Whitening,
     load,
 )
@@ -24,6 +28,7 @@ __version__ = library_version()
 
 __all__ = [
     "AffineMap",
+    "AutoCorrector",
     "ClusterRemoval",
     "Comparison",
     "ComponentRemoval",
@@ -34,10 +39,13 @@ __all__ = [
     "MeanDirectionRemoval",
     "MeanRemoval",
     "Moments",
+    "PairWhitening",
     "RandomRotation",
     "RankWarning",
     "RotationGaussianizer",
     "Scorecard",
+    "TaperedWhitening",
+    "WeightedRemoval",
     "Whitening",
     "__version__",
     "compare",

@@ -3,11 +3,13 @@
 import numpy as np
 
 from isotropy import (
+    AutoCorrector,
     ComponentRemoval,
     ConceptorNegation,
     MeanDirectionRemoval,
     MeanRemoval,
     RandomRotation,
+    TaperedWhitening,
     Whitening,
 )
 
@@ -83,6 +85,9 @@ CORRECTORS = [
     ConceptorNegation(0.5, center=True, normalize="after"),
     RandomRotation(),
     RandomRotation(4, random_state=1, normalize="after"),
+    AutoCorrector(),
+    TaperedWhitening(),
+    TaperedWhitening(power=1.75, tail=0.5, normalize="both"),
     Whitening(),
     Whitening("zca"),
     Whitening("cholesky"),

@@ -47,7 +47,8 @@ MetricNames = Annotated[
 ]
 CORRECTOR_HELP = (
     "NAME or NAME:parameter=value,... such as whitening:method=zca,power=0.5. Names: "
-    "mean-removal, mean-direction-removal, component-removal, conceptor-negation, whitening."
+    "auto-corrector, mean-removal, mean-direction-removal, component-removal, conceptor-negation, "
+    "tapered-whitening, whitening."
 )
 
 
@@ -269,6 +270,110 @@ def report(
         {"verdict": made.verdict, "file": str(output)},
         as_json,
         "\n".join(made.verdict).replace("{", "{{").replace("}", "}}") + "\nWritten to {file}",
+    )
+
+
+@app.command()
+def advise(
+    embeddings: Embeddings,
+    texts: Annotated[
+        Path | None, typer.Option(help="The texts of the rows: what the choice goes by.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Judged pairs: .csv or .tsv with two row numbers (from 0) and a score."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the corrector it chose here.")
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep so many.")] = None,
+    column: Column = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which correction suits these embeddings? "None" is an answer, and there is a reason."""
+    from .._texts import read_texts
+    from ..correctors import AutoCorrector
+    from ..metrics.scorecard import to_json
+
+    if output is not None:
+        _check_target(output, embeddings)
+    found = _rows_or_moments(embeddings, column)
+    auto = AutoCorrector(n_components=dimensions)
+    if hasattr(found, "blocks"):
+        more: dict[str, Any] = {}
+        if texts is not None:
+            more["texts"] = list(read_texts(texts))
+        if pairs is not None:
+            more["pairs"], more["pair_scores"] = _read_pairs(pairs)
+        auto.fit(found, **more)
+    elif texts is not None or pairs is not None:
+        raise ValueError(f"{embeddings}: holds moments; --texts and --pairs need the rows.")
+    else:
+        auto.fit_moments(found)
+    if output is not None:
+        auto.save(output)
+    report = auto.report_
+    if as_json:
+        told = {
+            "chosen": auto.chosen_,
+            "reason": report.reason,
+            "criterion": report.criterion,
+            "candidates": report.candidates,
+            "file": None if output is None else str(output),
+        }
+        typer.echo(to_json(told, 2))
+        return
+    typer.echo(str(report) + ("" if output is None else f"\nWritten to {output}"))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub name, folder, or 'minilm' (bundled).")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            help="A task: pairs with scores or labels, labelled texts, or a folder with "
+            "corpus.jsonl, queries.jsonl and qrels.tsv. Repeat for several.",
+        ),
+    ],
+    corrector: Annotated[
+        list[str] | None,
+        typer.Option("--corrector", "-c", help="Repeat for several. " + CORRECTOR_HELP),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="'sts', 'pairs', 'retrieval', 'clustering' or 'classification'."),
+    ] = None,
+    layer: Annotated[str, typer.Option(help="As for `encode`.")] = "output",
+    query_mean: Annotated[bool, typer.Option(help="Correct queries about their own mean.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Tokens to keep.")] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda', ...")] = "auto",
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+) -> None:
+    """Do corrections help on real tasks? Scores, and intervals of the difference to raw."""
+    from ..evaluate import evaluate as run
+    from ..evaluate import read_task
+    from ..metrics.scorecard import to_json
+    from ._specs import parse_corrector
+
+    tasks = [read_task(path, kind) for path in data]
+    chosen = corrector or ["auto-corrector", "mean-removal", "whitening:power=0.5", "whitening"]
+    found = run(
+        model,
+        tasks,
+        {spec: parse_corrector(spec) for spec in chosen},
+        layer=int(layer) if layer.lstrip("-").isdigit() else layer,
+        query_mean=query_mean,
+        batch_size=batch_size,
+        max_length=max_length,
+        device=device,
+        progress=sys.stderr.isatty(),
+    )
+    typer.echo(
+        to_json(found.to_dict(), 2) if as_json else found.to_markdown() if markdown else str(found)
     )
 
 
@@ -543,6 +648,29 @@ def _read_weights(path: Path, n: int) -> np.ndarray:
     checked = check_weights(weights, n)
     assert checked is not None
     return checked
+
+
+def _read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: could not be read ({error}).") from error
+    pairs, scores = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.replace("\t", ",").split(",")
+        try:
+            row = int(fields[0]), int(fields[1]), float(fields[2])
+        except (ValueError, IndexError):
+            if number == 1:  # names of the columns
+                continue
+            raise ValueError(
+                f"{path}: line {number} is not two row numbers and a score: {line!r}."
+            ) from None
+        pairs.append(row[:2])
+        scores.append(row[2])
+    if not pairs:
+        raise ValueError(f"{path}: holds no pair.")
+    return np.array(pairs), np.array(scores)
 
 
 def _check_target(output: str | Path, source: str | Path) -> None:
