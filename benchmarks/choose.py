@@ -2,7 +2,8 @@
 
 Cells are data set x layer of MiniLM (0 to 6, and the mean of first and last). Regret is the
 distance in points to the best of 24 settings in that cell; hurt are cells worse than raw by over
-0.5. Needs the STS files and retrieval collections (``--data``, with folders sts and ir) and isotropy[demo].
+0.5. Needs the STS files and retrieval collections (``--data``, with folders sts and ir) and
+isotropy[demo].
 """
 
 from __future__ import annotations

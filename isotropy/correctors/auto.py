@@ -487,7 +487,7 @@ class AutoCorrector(AffineCorrector):
             if self.candidates is None:
                 index = 1 + int(np.abs(np.array(_POWERS) - wanted).argmin())
             else:
-                index = max(1, round(wanted * (len(options) - 1)))
+                index = min(len(options) - 1, max(1, round(wanted * (len(options) - 1))))
         names = [_named(option) for option in options]
         told = f"The mean cosine of the rows is {cosine:.2f}"
         reason = (

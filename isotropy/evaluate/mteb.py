@@ -1,0 +1,39 @@
+"""A (corrected) encoder as `mteb` wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._optional import require
+
+__all__ = ["as_mteb"]
+
+
+def as_mteb(model: Any, *, name: str = "isotropy/corrected", device: str = "auto") -> Any:
+    """An encoder that `mteb.evaluate` takes, under a name of its own in the results.
+
+    Parameters
+    ----------
+    model : SentenceTransformer, Hub name, folder or "minilm"
+        For a correction inside, what `isotropy.encoders.wrap` gives.
+    name : str
+        As Hub names are: owner/name.
+    device : str, default="auto"
+
+    Returns
+    -------
+    mteb's wrapper of a SentenceTransformer
+
+    Raises
+    ------
+    ImportError
+        If mteb is not installed (extra ``mteb``).
+    """
+    mteb = require("mteb", extra="mteb")
+    from ..encoders._models import check_device, load
+
+    if name.count("/") != 1:
+        raise ValueError(f"name must be owner/name, got {name!r}.")
+    wrapped = mteb.models.SentenceTransformerEncoderWrapper(load(model, check_device(device)))
+    wrapped.mteb_model_meta = wrapped.mteb_model_meta.model_copy(update={"name": name})
+    return wrapped
