@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,13 @@ from isotropy.evaluate.tasks import spearman, unit
 SETS = ("sts-train", "sts-dev", "sts-test", "sts12-test", "sts13-test", "sts14-test", "sts15-test")
 LAYERS = (*range(7), "first-last")
 PAIRS, DRAWS = 200, 5
+# Sizes of the subsets of a year, one behind the other in its file (SemEval).
+SUBSETS = {
+    "sts12-test": (750, 750, 459, 750, 399),
+    "sts13-test": (189, 750, 561),
+    "sts14-test": (450, 300, 750, 750, 750, 750),
+    "sts15-test": (375, 750, 375, 750, 750),
+}
 
 
 def settings():
@@ -72,6 +80,16 @@ def at(states, layer):
     return (states[0] + states[6]) / 2 if layer == "first-last" else states[layer]
 
 
+def wmean(found, task):
+    """Spearman of each subset, weighted by size; NaN where the subsets are not known."""
+    sizes = SUBSETS.get(task.name)
+    if sizes is None:
+        return np.nan
+    ends = np.cumsum([0, *sizes])
+    each = [spearman(found[a:b], task.labels[a:b]) for a, b in pairwise(ends)]
+    return 100 * np.average(each, weights=sizes)
+
+
 def cosines(rows, pairs):
     rows = unit(rows)
     return np.einsum("ij,ij->i", rows[pairs[:, 0]], rows[pairs[:, 1]])
@@ -91,7 +109,8 @@ def similarity(data, cache):
 
             def points(fitted, X=X, task=task):
                 Y = X if fitted is None else fitted.affine_map_.apply(X.astype(np.float64))
-                return 100 * spearman(cosines(Y, task.pairs), task.labels)
+                found = cosines(Y, task.pairs)
+                return np.array([100 * spearman(found, task.labels), wmean(found, task)])
 
             fixed = {
                 title: points(None if setting is None else setting.fit_moments(moments))
@@ -117,22 +136,31 @@ def similarity(data, cache):
                         **({"texts": task.texts} if more is None else more),
                     )
                     cell[title].append(points(fitted))
+            # "all" under the plain name, "wmean" under another.
+            for title, values in list(cell.items()):
+                if isinstance(values, np.ndarray | list):
+                    both = np.atleast_2d(values)
+                    plain = both[:, 0].tolist(), both[:, 1].tolist()
+                    one = isinstance(values, np.ndarray)
+                    cell[title] = plain[0][0] if one else plain[0]
+                    if name in SUBSETS:
+                        cell[f"{title}, wmean"] = plain[1][0] if one else plain[1]
             cells.append(cell)
         print(name, flush=True)
     return cells
 
 
-def regrets(cells, titles):
+def regrets(cells, titles, way=""):
     """A row a way of choosing; each set's mean beside, which is what leaving it out would show."""
     found = []
     for title in titles:
         regret, hurt, by_set = [], 0, {}
         for cell in cells:
-            best = max(cell[setting] for setting in settings())
-            values = np.atleast_1d(cell[title])
+            best = max(cell[setting + way] for setting in settings())
+            values = np.atleast_1d(cell[title + way])
             regret += (best - values).tolist()
             by_set.setdefault(cell["set"], []).extend((best - values).tolist())
-            hurt += int((values < cell["raw"] - 0.5).sum())
+            hurt += int((values < cell["raw" + way] - 0.5).sum())
         found.append(
             {
                 "choice": title,
@@ -239,7 +267,9 @@ def main():
     titles += ["views (word dropout, InfoNCE)", "texts"]
     titles += [f"{PAIRS} pairs", f"{PAIRS} pairs and texts"]
     rows = [*regrets(cells, titles), left_out(cells)]
-    report("choose", "Regret in points of Spearman", rows, cells=cells)
+    report("choose", 'Regret in points of Spearman, "all"', rows, cells=cells)
+    years = [cell for cell in cells if cell["set"] in SUBSETS]
+    report("choose_wmean", 'The same, "wmean", STS12 to 15', regrets(years, titles, ", wmean"))
 
 
 if __name__ == "__main__":

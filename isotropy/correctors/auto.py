@@ -26,7 +26,7 @@ _REMOVED = (1, 2, 3, 5, 8, 12, 16, 24)
 _SAMPLE = 1500
 _LEAST_TEXTS = 50
 _CONE = 0.2
-_DEPARTURE = 1.5
+_DEPARTURE = 1.0
 
 
 def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0) -> list[str]:
@@ -93,8 +93,8 @@ class AutoCorrector(AffineCorrector):
       layer from a trained encoder whose rows are alike because the texts are. Pass texts if there
       are any.
 
-    With labels and texts, the label-free choice stays unless the labels' best beats it by 1.5
-    standard errors.
+    With labels and texts, the label-free choice stays unless the labels' best beats it by one
+    standard error.
 
     Parameters
     ----------
