@@ -115,8 +115,11 @@ def _sharded(
     rows: Rows, folder: Path, column: Any, apply: Any, k: int, job: str, progress: Any
 ) -> None:
     shards = rows.shards if isinstance(rows, ShardedRows) else [rows]
-    base = Path(os.path.commonpath([Path(shard.path).absolute().parent for shard in shards]))
-    if base == folder.absolute():
+    named = [Path(shard.path).absolute() for shard in shards]
+    if not all(path.exists() for path in named):  # a table of a server, a dataset in memory
+        named = [Path.cwd() / "rows"]
+    base = Path(os.path.commonpath([path.parent for path in named]))
+    if base == folder.absolute() and named[0].exists():
         raise FileError(folder, "is the folder that is read; name another.")
     record_path, record = folder / _RECORD, {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,8 +129,8 @@ def _sharded(
         except ValueError as error:
             raise FileError(record_path, f"is damaged ({error}); delete it.") from error
     first = 0
-    for shard in shards:
-        relative = Path(shard.path).absolute().relative_to(base)
+    for shard, place in zip(shards, named, strict=True):
+        relative = place.relative_to(base)
         form = FORMATS.get(relative.suffix.lower())
         if form is None or form.write is None:
             relative = relative.with_name(relative.name + ".npy")

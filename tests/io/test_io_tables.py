@@ -139,6 +139,16 @@ def test_moments_and_correction_of_a_table(url, fitted):
     assert correct(fitted, f"{url}#items", column="v", new_column="white") == (500, 5)
 
 
+def test_a_table_is_written_to_files_too(url, fitted, tmp_path):
+    for output, name in (
+        (tmp_path / "x.parquet", "x.parquet"),
+        (f"{tmp_path}/out/", "out/rows.npy"),
+    ):
+        assert correct(fitted, f"{url}#items", output, column="v") == (500, 5)
+        found = np.concatenate(list(open_rows(tmp_path / name).blocks()))
+        np.testing.assert_allclose(found, fitted.transform(DATA), rtol=1e-5, atol=1e-6)
+
+
 def test_rows_without_a_vector_are_left_out(url, fitted):
     query_only(url, "UPDATE items SET v = NULL WHERE id % 5 = 0")
     assert open_rows(f"{url}#items", "v").shape == (400, 8)
