@@ -12,7 +12,7 @@ from ..correctors import AffineCorrector, load
 CLASSES = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls
     for name, cls in sorted(AffineCorrector._classes.items())
-    if not name.startswith(("_", "Pair", "Weighted"))  # these learn from pairs
+    if name not in ("PairWhitening", "WeightedRemoval")  # they learn from pairs
 }
 
 

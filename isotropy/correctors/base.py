@@ -35,7 +35,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for base in cls.__mro__[1:]:
-            if "_classes" in vars(base):
+            if "_classes" in vars(base) and not cls.__name__.startswith("_"):
                 base._classes[cls.__name__] = cls  # type: ignore[attr-defined]
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
