@@ -13,6 +13,7 @@ __all__ = ["ClassLabels", "Evidence", "JudgedQueries", "Overlap", "PairScores", 
 _GROUPS = 10
 _DRAWS = 200
 _RUNGS = 24
+_COUNTED = 50_000
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -65,8 +66,11 @@ class Overlap(Evidence):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self.rows = rows
-        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
-        matrix = words.transform([texts[row] for row in rows])
+        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+        mine = [texts[row] for row in rows]
+        # How rare a word is, some ten thousand texts tell as well as all.
+        words.fit([*mine, *texts[:: max(1, len(texts) // _COUNTED)]])
+        matrix = words.transform(mine)
         shared = (matrix @ matrix.T).toarray()
         n = len(rows)
         rungs = np.unique(np.round(np.geomspace(1, n - 1, min(_RUNGS, n - 1))).astype(int))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -296,7 +297,7 @@ class AutoCorrector(AffineCorrector):
             if views is None and (texts is None or self.encoder is None):
                 raise ValueError("criterion='views' needs views, or texts and an encoder.")
             label_free = Views(some)
-        elif texts is not None and n >= _LEAST_TEXTS and any(text.strip() for text in texts):
+        elif texts is not None and n >= _LEAST_TEXTS and any(map(_has_words, texts)):
             label_free = Overlap(texts, some)
         return labels, label_free
 
@@ -520,6 +521,10 @@ class AutoCorrector(AffineCorrector):
 
     def _new_moments(self) -> Moments:
         return Moments(unit="sums", order=2, normalize=self.normalize in ("before", "both"))
+
+
+def _has_words(text: str) -> bool:
+    return re.search(r"\w", text) is not None
 
 
 def _named(option: AffineCorrector | None) -> str:

@@ -171,6 +171,8 @@ def test_too_little_to_go_by_falls_back_to_the_spectrum():
     X = np.random.default_rng(0).normal(size=(20, 8)) + 9
     auto = AutoCorrector().fit(X, texts=["a text"] * 20)
     assert auto.report_.criterion == "mean cosine of the rows"
+    wordless = AutoCorrector().fit(np.tile(X, (4, 1)), texts=["!?", "", "..", " "] * 20)
+    assert wordless.report_.criterion == "mean cosine of the rows"
     same = AutoCorrector().fit(np.ones((60, 8)), texts=["same"] * 60)
     assert np.isfinite(same.transform(np.ones((2, 8)))).all()
 
