@@ -27,7 +27,6 @@ _REMOVED = (1, 2, 3, 5, 8, 12, 16, 24)
 _SAMPLE = 1500
 _LEAST_TEXTS = 50
 _CONE = 0.2
-_DEPARTURE = 1.0
 
 
 def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0) -> list[str]:
@@ -94,8 +93,7 @@ class AutoCorrector(AffineCorrector):
       layer from a trained encoder whose rows are alike because the texts are. Pass texts if there
       are any.
 
-    With labels and texts, the label-free choice stays unless the labels' best beats it by one
-    standard error.
+    With labels and texts, the label-free choice is taken if it is among those.
 
     Parameters
     ----------
@@ -392,7 +390,7 @@ class AutoCorrector(AffineCorrector):
                 values = np.array(
                     [label_free.values(affine.apply(rows), affine.apply(seen)) for affine in maps]
                 )
-                free = self._least(values)
+                free = int(np.flatnonzero(self._good(values))[0])
         if labels is None:
             assert free is not None and label_free is not None
             self._tell(options, values, label_free, free, resampled=isinstance(label_free, Views))
@@ -407,11 +405,8 @@ class AutoCorrector(AffineCorrector):
                 for affine in maps
             ]
         )
-        pick = self._least(values)
-        if free is not None:
-            best = int(values[:, 0].argmax())
-            error = float((values[best, 1:] - values[free, 1:]).std())
-            pick = best if values[best, 0] - values[free, 0] > _DEPARTURE * error else free
+        good = self._good(values)
+        pick = free if free is not None and good[free] else int(np.flatnonzero(good)[0])
         self._tell(options, values, labels, pick, resampled=True)
 
     def _views(self, numbers: np.ndarray, views: Any, texts: Any) -> np.ndarray:
@@ -421,12 +416,12 @@ class AutoCorrector(AffineCorrector):
         chosen = [texts[int(number)] for number in numbers]
         return self._numbers(self.encoder(word_dropout(chosen, random_state=self.random_state)))
 
-    def _least(self, values: np.ndarray) -> int:
-        """The first candidate within `tolerance` standard errors of the best."""
+    def _good(self, values: np.ndarray) -> np.ndarray:
+        """Which candidates are within `tolerance` standard errors of the best."""
         best = int(values[:, 0].argmax())
         errors = (values[:, 1:] - values[best, 1:]).std(1)
-        good = values[:, 0] >= values[best, 0] - self.tolerance * errors
-        return int(np.flatnonzero(good)[0])
+        good: np.ndarray = values[:, 0] >= values[best, 0] - self.tolerance * errors
+        return good
 
     def _tell(
         self,
