@@ -24,7 +24,7 @@ __all__ = ["AutoCorrector", "AutoReport", "word_dropout"]
 
 _POWERS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 _REMOVED = (1, 2, 3, 5, 8, 12, 16, 24)
-_SAMPLE = 1500
+_SAMPLE = 3000
 _LEAST_TEXTS = 50
 _CONE = 0.2
 
@@ -110,7 +110,7 @@ class AutoCorrector(AffineCorrector):
     encoder : callable, optional
         Takes a list of texts, gives their embeddings: for views.
     random_state : int, default=0
-        Draws the rows that criteria see, 1,500 at most.
+        Draws the rows that criteria see, 3,000 at most.
     normalize : {"none", "before", "after", "both"}, default="none"
 
     Attributes
