@@ -319,6 +319,30 @@ def test_damaged_bytes_are_refused_or_read_never_worse(tmp_path_factory, name, d
 
 
 @pytest.mark.parametrize(
+    "name", ["x.hdf5", "chunked.h5", "x.zarr", "sharded.zarr", "x.lance", "saved"]
+)
+def test_flipped_bits_are_refused_or_read_never_worse(tmp_path, name):
+    path = tmp_path / name
+    SOURCES[name](path, DATA)
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+    chance = np.random.default_rng(0)
+    for _ in range(40):
+        target = files[chance.integers(len(files))]
+        data = bytearray(target.read_bytes())
+        if not data:
+            continue
+        whole, at = bytes(data), chance.integers(len(data))
+        data[at] ^= 1 << int(chance.integers(8))
+        target.write_bytes(data)
+        try:
+            rows = open_rows(path)
+            assert gathered(rows).shape == rows.shape
+        except FileError as error:
+            assert "\n" not in str(error)
+        target.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (struct.pack("<i", -5) + b"\0" * 20, "declares -5 dimensions"),
