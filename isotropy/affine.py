@@ -229,6 +229,18 @@ class AffineMap:
             left = left - (left @ self.removed[0]) @ self.removed[1]
         return self.offset + left
 
+    def about(self, mean: Any) -> AffineMap:
+        """The same map about another mean: what lies there goes where the mean went.
+
+        For rows of another kind, such as queries beside documents, which must land in the same
+        space. A map that subtracts nothing stays as it is.
+        """
+        if not self.mean.any():
+            return self
+        if self.removed is not None:
+            return AffineMap(mean, offset=self.offset, removed=self.removed)
+        return AffineMap(mean, self._dense, offset=self.offset)
+
     def inverse(self) -> AffineMap:
         """The map back: exact where A is invertible, else the closest row that maps to the same.
 

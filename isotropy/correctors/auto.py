@@ -221,7 +221,7 @@ class AutoCorrector(AffineCorrector):
             self._finish(moments)
             self.__dict__.pop("query_map_", None)
             if query_mean is not None:
-                self.query_map_ = self._about(self.affine_map_, moments.mean, query_mean)
+                self.query_map_ = self.affine_map_.about(query_mean)
             return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -346,16 +346,6 @@ class AutoCorrector(AffineCorrector):
         rotation.normalize = self.normalize
         return rotation.fit_moments(moments).affine_map_
 
-    @staticmethod
-    def _about(affine: AffineMap, mean: np.ndarray, query_mean: np.ndarray) -> AffineMap:
-        """The map with queries' mean in the place of the rows'; the identity stays."""
-        if not affine.mean.any():
-            return affine
-        removed = affine.removed
-        if removed is not None:
-            return AffineMap(query_mean, offset=affine.offset, removed=removed)
-        return AffineMap(query_mean, affine.matrix, offset=affine.offset)
-
     def _judge(
         self,
         X: Any,
@@ -400,7 +390,7 @@ class AutoCorrector(AffineCorrector):
             [
                 labels.values(
                     affine.apply(rows),
-                    None if Q is None else self._about(affine, moments.mean, Q.mean(0)).apply(Q),
+                    None if Q is None else affine.about(Q.mean(0)).apply(Q),
                 )
                 for affine in maps
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections import OrderedDict
@@ -18,13 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 from isotropy._store import library_version
 from isotropy._texts import documentation_sentences, read_texts
 from isotropy.affine import AffineMap
-from isotropy.correctors import AffineCorrector, Whitening
+from isotropy.correctors import AffineCorrector, AutoCorrector, Whitening
 from isotropy.correctors import load as load_corrector
 from isotropy.correctors.base import Corrector
 from isotropy.encoders._encode import _at_least_one, _bar, _checked, _stream
 from isotropy.encoders._models import check_device, lent, load
 from isotropy.export._dense import native, to_dense
 from isotropy.metrics import compare
+from isotropy.moments import Moments
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -67,10 +69,11 @@ def wrap(
         corrector that is fitted already.
     corrector : corrector or path-like, default=Whitening(power=0.5)
         Unfitted, it is cloned and fitted to the embeddings of `texts`, which are read once and not
-        kept; fitted, or the file of one, it is used as it is if `texts` is None. Those that are no
-        affine map (`FlowGaussianizer`) are fitted to all embeddings in memory.
+        kept; fitted, or the file of one, it is used as it is if `texts` is None. An
+        `AutoCorrector` keeps embeddings and texts, and chooses by them; those that are no affine
+        map (`FlowGaussianizer`) are fitted to all embeddings in memory.
     queries : iterable of str or path, optional
-        Fit a second corrector of the same kind to queries. Texts and queries are then encoded by
+        Correct queries by the same map about their own mean. Texts and queries are then encoded by
         ``encode_document`` and ``encode_query``, with their prompts, and so must be later:
         ``encode`` treats texts as documents.
     query_corrector : corrector or path-like, optional
@@ -127,8 +130,11 @@ def wrap(
     options = {} if asymmetric or prompt_name is None else {"prompt_name": prompt_name}
     fitted = [_fit(corrector, texts, partial(rows_of, partial(call, **options)), "texts")]
     if asymmetric:
-        other = corrector if query_corrector is None else _given(query_corrector)
-        fitted.append(_fit(other, queries, partial(rows_of, encoder.encode_query), "queries"))
+        asked = partial(rows_of, encoder.encode_query)
+        if query_corrector is None:
+            fitted.append(_moved(fitted[0], queries, asked))
+        else:
+            fitted.append(_fit(_given(query_corrector), queries, asked, "queries"))
     return _assembled(encoder, fitted, normalize)
 
 
@@ -201,7 +207,12 @@ def _fit(corrector: Corrector, texts: Texts, rows_of: Any, name: str) -> _Fit:
             yield block
 
     corrector = clone(corrector)
-    if isinstance(corrector, AffineCorrector):
+    if isinstance(corrector, AutoCorrector):
+        texts = list(_checked(texts))
+        rows = np.concatenate(list(blocks()))
+        corrector.fit(rows, texts=texts)  # it chooses by what the texts say
+        n = len(rows)
+    elif isinstance(corrector, AffineCorrector):
         moments = corrector._new_moments()
         for block in blocks():
             moments.update(block, first_row=moments.n_rows)
@@ -216,6 +227,30 @@ def _fit(corrector: Corrector, texts: Texts, rows_of: Any, name: str) -> _Fit:
     sample = np.concatenate(kept)
     table = compare(sample, {"corrected": corrector}, metrics=_METRICS, refit=False)
     return _Fit(corrector, n, table)
+
+
+def _moved(documents: _Fit, queries: Texts, rows_of: Any) -> _Fit:
+    """The documents' corrector about the mean of the queries: both must land in one space."""
+    if not isinstance(documents.corrector, AffineCorrector):
+        raise ValueError(
+            f"queries need an affine corrector, got {type(documents.corrector).__name__}: give "
+            "query_corrector."
+        )
+    if isinstance(queries, str | os.PathLike):
+        queries = list(read_texts(queries))
+    normalize = documents.corrector.normalize
+    moments = Moments(unit="none", order=1, normalize=normalize in ("before", "both"))
+    kept: list[np.ndarray] = []
+    for block in rows_of(queries):
+        kept.append(block[: max(0, _SCORED - sum(map(len, kept)))])
+        moments.update(block, first_row=moments.n_rows)
+    if not moments.total_weight > 0:
+        raise ValueError("queries holds no text to fit on.")
+    corrector = copy.copy(documents.corrector)
+    corrector.affine_map_ = corrector.affine_map_.about(moments.mean)
+    corrector.moments_ = None
+    table = compare(np.concatenate(kept), {"corrected": corrector}, metrics=_METRICS, refit=False)
+    return _Fit(corrector, moments.n_rows, table)
 
 
 def _check_fits(corrector: Corrector, rows: np.ndarray) -> None:

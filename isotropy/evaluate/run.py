@@ -214,9 +214,7 @@ def _about_own_mean(fitted: Any) -> Callable[[np.ndarray], np.ndarray]:
         )
 
     def transform(rows: np.ndarray) -> np.ndarray:
-        moved = np.asarray(rows, np.float64)
-        if affine.mean.any():  # one that removes no mean moves nothing
-            moved = moved - moved.mean(0) + affine.mean
-        return np.asarray(affine.apply(moved, normalize=fitted.normalize))
+        own = affine.about(np.asarray(rows, np.float64).mean(0))
+        return np.asarray(own.apply(rows, normalize=fitted.normalize))
 
     return transform

@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 
 from isotropy import (
+    AutoCorrector,
     ComponentRemoval,
     FlowGaussianizer,
     MeanRemoval,
@@ -53,6 +54,29 @@ def embeddings(minilm):
 
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_queries_land_in_the_space_of_the_documents(prompted):
+    # Whitening rotates: fitted apart, documents and queries would have nothing in common.
+    queries = [text[:30] for text in TEXTS]
+    wrapped = wrap(prompted, TEXTS, Whitening(power=0.5), queries=queries, normalize=False)
+    matrix = wrapped.isotropy_corrector.affine_map_.matrix
+    np.testing.assert_array_equal(wrapped.isotropy_query_corrector.affine_map_.matrix, matrix)
+    asked = prompted.encode_query(PROBES) - prompted.encode_query(queries).mean(0)
+    np.testing.assert_allclose(wrapped.encode_query(PROBES), asked @ matrix, atol=1e-4)
+
+
+def test_the_automatic_choice_goes_by_the_texts(minilm):
+    texts = [
+        f"{a} {b} {c}"
+        for a in ("cats", "markets", "rain")
+        for b in ("sit", "fall", "stop")
+        for c in ("today", "slowly", "again", "for long", "at night", "in the north", "alone")
+    ]
+    wrapped = wrap(minilm, texts, AutoCorrector())
+    report = wrapped.isotropy_corrector.report_
+    assert report.criterion == "agreement with word overlap"
+    assert wrapped.encode(texts[:3]).shape == (3, 384)
 
 
 @pytest.mark.parametrize("name", CHOICES)
