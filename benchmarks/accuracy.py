@@ -5,7 +5,8 @@ import numpy as np
 from _common import arguments, parser, report
 from sklearn.decomposition import PCA, IncrementalPCA
 
-from isotropy import Moments, Whitening, _sums
+from isotropy import Moments, Whitening
+from isotropy.rows import passes as _sums
 
 
 def rows_of(mean_cosine, n, d, unit, seed=0):

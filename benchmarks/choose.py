@@ -18,7 +18,7 @@ import numpy as np
 from _common import report, timed
 
 from isotropy import AutoCorrector, ComponentRemoval, MeanRemoval, Moments, Whitening
-from isotropy.correctors import word_dropout
+from isotropy.choose import word_dropout
 from isotropy.evaluate import STS, read_task
 from isotropy.evaluate.tasks import spearman, unit
 

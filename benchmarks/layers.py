@@ -14,8 +14,8 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers.trainer_callback import PrinterCallback
 
-from isotropy._texts import documentation_sentences
 from isotropy.encoders import bundled_minilm, layer_profile
+from isotropy.io.texts import documentation_sentences
 from isotropy.losses import IsotropyCallback
 
 logging.disable(logging.WARNING)

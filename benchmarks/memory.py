@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from _common import arguments, parser, report
 
-from isotropy._rows import blas_threads, block_rows
+from isotropy.rows.arrays import blas_threads, block_rows
 
 CHILD = "--child"
 

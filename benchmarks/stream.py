@@ -19,7 +19,7 @@ from sklearn.decomposition import IncrementalPCA
 
 from isotropy import Moments, Whitening
 from isotropy.io import RowWriter, open_rows
-from isotropy.scale import stream_moments
+from isotropy.jobs import stream_moments
 
 CHILD = "--child"
 SUFFIXES = (".npy", ".fvecs", ".parquet", ".arrow", ".h5", ".safetensors")
@@ -84,7 +84,7 @@ def on_dask(options, folder):
     np.save(folder / "x.npy", X)
     from distributed import Client, LocalCluster
 
-    from isotropy.scale.dask import from_rows
+    from isotropy.jobs.dask import from_rows
 
     with (
         LocalCluster(

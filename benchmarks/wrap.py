@@ -6,8 +6,8 @@ from _common import report, timed
 from sentence_transformers import SentenceTransformer
 
 from isotropy import Whitening
-from isotropy._texts import documentation_sentences
 from isotropy.encoders import bundled_minilm, wrap
+from isotropy.io.texts import documentation_sentences
 
 texts = documentation_sentences(2000)
 bare = SentenceTransformer(str(bundled_minilm()), device="cpu")

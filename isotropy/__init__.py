@@ -1,28 +1,26 @@
 """Measure how anisotropic embeddings are, correct them, and measure again with the same ruler."""
 
-from ._store import library_version
-from .affine import AffineMap
-from .correctors import (
-    AutoCorrector,
+from isotropy.affine import AffineMap
+from isotropy.choose import AutoCorrector
+from isotropy.correctors import (
     ClusterRemoval,
     ComponentRemoval,
     ConceptorNegation,
-    FallbackWarning,
-    FlowGaussianizer,
+    HubnessBias,
     MeanDirectionRemoval,
     MeanRemoval,
     PairWhitening,
     RandomRotation,
     RankWarning,
-    RotationGaussianizer,
     TaperedWhitening,
     WeightedRemoval,
     Whitening,
     load,
 )
-from .metrics import Comparison, Scorecard, compare, score
-from .moments import Moments
-from .search import HubnessBias
+from isotropy.gaussianize import FallbackWarning, FlowGaussianizer, RotationGaussianizer
+from isotropy.moments import Moments
+from isotropy.scoring import Comparison, Scorecard, compare, score
+from isotropy.storage.state import library_version
 
 __version__ = library_version()
 

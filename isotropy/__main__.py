@@ -1,5 +1,5 @@
 """``python -m isotropy``: the command, where the script is not on the path."""
 
-from .cli import main
+from isotropy.cli import main
 
 main()

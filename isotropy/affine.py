@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ._rows import (
+from isotropy.rows.arrays import (
     as_matrix,
     is_torch,
     output_dtype,
@@ -16,7 +16,7 @@ from ._rows import (
     workers_for,
     working_block,
 )
-from ._store import check_arrays, load_state, save_state
+from isotropy.storage.state import check_arrays, load_state, save_state
 
 if TYPE_CHECKING:
     import torch
@@ -321,7 +321,7 @@ class AffineMap:
         >>> bool(np.allclose(AffineMap.from_sklearn(pca).apply(X), pca.transform(X)))
         True
         """
-        from .export._sklearn import from_sklearn
+        from isotropy.export.sklearn import from_sklearn
 
         return from_sklearn(estimator)
 
@@ -342,13 +342,13 @@ class AffineMap:
         ImportError
             If faiss is missing (``isotropy[export]``).
         """
-        from .export._faiss import from_faiss
+        from isotropy.export.faiss import from_faiss
 
         return from_faiss(transform)
 
     def to_torch(self, *, normalize: Normalize = "none", device: Any = None) -> torch.nn.Module:
         """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input."""
-        from ._torch import AffineModule
+        from isotropy.rows.torch_map import AffineModule
 
         return AffineModule(self, check_normalize(normalize)).to(device)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._rows import (
+from isotropy.rows.arrays import (
     BadRowError,
     as_matrix,
     check_weights,
@@ -18,9 +18,9 @@ from ._rows import (
     is_torch,
     unit_roundoff,
 )
-from ._store import check_arrays, load_state, save_state
-from ._stream import gather, rows_at_a_time
-from ._sums import SMALL_JOB, Pass, RawSums
+from isotropy.rows.lanes import gather, rows_at_a_time
+from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
+from isotropy.storage.state import check_arrays, load_state, save_state
 
 __all__ = ["Moments"]
 
@@ -182,7 +182,7 @@ class Moments:
             from that of earlier rows, or a weight is negative.
         """
         if is_dask(X) or is_dask(getattr(X, "source", None)):
-            from .scale.dask import moments as of_dask
+            from isotropy.jobs.dask import moments as of_dask
 
             self._absorb(of_dask(X, sample_weight, **self._options()))
             return self
@@ -251,7 +251,7 @@ class Moments:
         ValueError
             In every process, if options or dimensions differ between them.
         """
-        from .scale.distributed import all_reduce
+        from isotropy.jobs.distributed import all_reduce
 
         return all_reduce(self, group)
 

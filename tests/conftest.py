@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cases import CORRECTORS, HARD
 from sklearn.base import clone
@@ -20,11 +21,11 @@ def hard(request):
 @pytest.fixture
 def large_job(monkeypatch):
     """Small data takes the path of large data: float32 products, several blocks and threads."""
-    from isotropy import _rows, _sums
+    from isotropy.rows import arrays, passes
 
-    monkeypatch.setattr(_sums, "SMALL_JOB", 0)
-    monkeypatch.setattr(_sums, "block_rows", lambda d, itemsize: 64)
-    monkeypatch.setattr(_rows, "blas_threads", lambda: 2)
+    monkeypatch.setattr(passes, "SMALL_JOB", 0)
+    monkeypatch.setattr(passes, "block_rows", lambda d, itemsize: 64)
+    monkeypatch.setattr(arrays, "blas_threads", lambda: 2)
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,19 @@ def pytest_generate_tests(metafunc):
     """`corrector` in a test's arguments runs it for each of `CORRECTORS`."""
     if "corrector" in metafunc.fixturenames:
         metafunc.parametrize("corrector", [clone(c) for c in CORRECTORS], ids=str)
+
+
+@pytest.fixture
+def gaussian():
+    """200 Gaussian rows in 10 dimensions, of unequal variances, off the origin."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(200, 10)) * np.linspace(0.3, 2, 10) + 0.4
+
+
+@pytest.fixture
+def weighted():
+    """Rows, their frequencies, and the same rows repeated."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(40, 6)) * np.linspace(0.3, 2, 6) + 0.4
+    counts = rng.integers(0, 4, 40)
+    return rows, counts, np.repeat(rows, counts, axis=0)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isotropy import Moments, _sums
-from isotropy._store import load_state, save_state
+from isotropy import Moments
+from isotropy.rows import passes as _sums
+from isotropy.storage.state import load_state, save_state
 
 
 def slow_moments(X, w, weight_type="frequency"):

@@ -1,5 +1,5 @@
 """The ``isotropy`` command."""
 
-from .app import main
+from isotropy.cli.app import main
 
 __all__ = ["main"]

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from ..correctors import AffineCorrector, load
+from isotropy.correctors import AffineCorrector, load
 
 CLASSES = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .._rows import check_weights
-from .._store import library_version
+from isotropy.rows.arrays import check_weights
+from isotropy.storage.state import library_version
 
 app = typer.Typer(
     name="isotropy",
@@ -81,10 +81,11 @@ def score(
     ] = False,
 ) -> None:
     """Score embeddings: every metric with its value under isotropy beside it."""
-    from .. import metrics as library
+    from isotropy import scoring as library
+    from isotropy.metrics import METRICS
 
     if list_metrics:
-        for metric in library.METRICS.values():
+        for metric in METRICS.values():
             typer.echo(f"{metric.name:28} {metric.title} [needs {metric.needs}]")
         return
     if embeddings is None:
@@ -115,10 +116,10 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a corrector to embeddings, in one pass, and write it to a file."""
-    from ..io import open_rows
-    from ..scale import stream_moments
-    from ._progress import counter
-    from ._specs import parse_corrector
+    from isotropy.cli._progress import counter
+    from isotropy.cli._specs import parse_corrector
+    from isotropy.io import open_rows
+    from isotropy.jobs import stream_moments
 
     estimator = parse_corrector(corrector)
     _check_target(output, embeddings)
@@ -176,10 +177,10 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Correct embeddings with a fitted corrector, block by block."""
-    from .. import load
-    from ..io import open_rows
-    from ..scale import correct
-    from ._progress import counter
+    from isotropy import load
+    from isotropy.cli._progress import counter
+    from isotropy.io import open_rows
+    from isotropy.jobs import correct
 
     estimator = load(corrector)
     if output is None and new_column is None:
@@ -210,8 +211,8 @@ def compare(
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
 ) -> None:
     """Score embeddings before and after several correctors, with the same metrics."""
-    from .. import metrics as library
-    from ._specs import parse_corrector
+    from isotropy import scoring as library
+    from isotropy.cli._specs import parse_corrector
 
     correctors = {spec: parse_corrector(spec) for spec in corrector or DEFAULT_COMPARED}
     table = library.compare(
@@ -243,10 +244,10 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained page about embeddings: verdict, scores, pictures, hubs."""
-    from .. import report as library
-    from .._texts import read_texts
-    from ..io import open_rows
-    from ._specs import parse_corrector
+    from isotropy import report as library
+    from isotropy.cli._specs import parse_corrector
+    from isotropy.io import open_rows
+    from isotropy.io.texts import read_texts
 
     _check_target(output, embeddings)
     correctors = {spec: parse_corrector(spec) for spec in corrector} if corrector else None
@@ -254,7 +255,7 @@ def report(
     if model is not None:
         if lines is None:
             raise ValueError("--model needs --texts: its layers are run on them.")
-        from ..encoders import layer_profile
+        from isotropy.encoders import layer_profile
 
         profile = layer_profile(model, lines)
     made = library.report(
@@ -291,9 +292,9 @@ def advise(
     as_json: AsJson = False,
 ) -> None:
     """Which correction suits these embeddings? "None" is an answer, and there is a reason."""
-    from .._texts import read_texts
-    from ..correctors import AutoCorrector
-    from ..metrics.scorecard import to_json
+    from isotropy.choose import AutoCorrector
+    from isotropy.io.texts import read_texts
+    from isotropy.scoring.scorecard import to_json
 
     if output is not None:
         _check_target(output, embeddings)
@@ -354,10 +355,10 @@ def evaluate(
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
 ) -> None:
     """Do corrections help on real tasks? Scores, and intervals of the difference to raw."""
-    from ..evaluate import evaluate as run
-    from ..evaluate import read_task
-    from ..metrics.scorecard import to_json
-    from ._specs import parse_corrector
+    from isotropy.cli._specs import parse_corrector
+    from isotropy.evaluate import evaluate as run
+    from isotropy.evaluate import read_task
+    from isotropy.scoring.scorecard import to_json
 
     tasks = [read_task(path, kind) for path in data]
     chosen = corrector or ["auto-corrector", "mean-removal", "whitening:power=0.5", "whitening"]
@@ -385,8 +386,8 @@ def drift(
     as_json: AsJson = False,
 ) -> None:
     """Have embeddings moved since the reference, beyond what sampling makes?"""
-    from .. import metrics as library
-    from ..metrics.scorecard import to_json
+    from isotropy import scoring as library
+    from isotropy.scoring.scorecard import to_json
 
     found = library.drift(_rows_or_moments(reference, column), _rows_or_moments(new, column))
     typer.echo(to_json(found.to_dict(), 2) if as_json else str(found))
@@ -417,9 +418,9 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Encode texts with a sentence encoder, at any layer."""
-    from .._texts import read_texts
-    from ..encoders import encode_blocks
-    from ..io import RowWriter
+    from isotropy.encoders import encode_blocks
+    from isotropy.io import RowWriter
+    from isotropy.io.texts import read_texts
 
     _check_target(output, texts)
     lines = list(read_texts(texts, column=column))
@@ -460,9 +461,9 @@ def layers(
     as_json: AsJson = False,
 ) -> None:
     """Score every layer of a text encoder, its tokens and its pooled texts, in one pass."""
-    from .._texts import read_texts
-    from ..encoders import layer_profile
-    from ..metrics.scorecard import to_json
+    from isotropy.encoders import layer_profile
+    from isotropy.io.texts import read_texts
+    from isotropy.scoring.scorecard import to_json
 
     chosen = _metric_names(metrics)
     if chosen == "all":
@@ -504,10 +505,10 @@ def wrap(
     as_json: AsJson = False,
 ) -> None:
     """Put a correction inside a sentence encoder, and save it as one that loads anywhere."""
-    from .. import encoders
-    from .._texts import read_texts
-    from ..io.whole import check_folder
-    from ._specs import corrector_or_file
+    from isotropy import encoders
+    from isotropy.cli._specs import corrector_or_file
+    from isotropy.io.texts import read_texts
+    from isotropy.storage.whole import check_folder
 
     check_folder(output)
     chosen = corrector_or_file(corrector)
@@ -550,8 +551,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check that a saved encoder gives what its corrector gives; exit code 1 if not."""
-    from .. import encoders
-    from .._texts import read_texts
+    from isotropy import encoders
+    from isotropy.io.texts import read_texts
 
     lines = None if texts is None else list(read_texts(texts, column=column))
     found = encoders.check(encoder, corrector, lines, tolerance=tolerance)
@@ -585,8 +586,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a fitted corrector in the format of what will run it."""
-    from .. import load
-    from ..export._write import write
+    from isotropy import load
+    from isotropy.export._write import write
 
     estimator = load(corrector)
     _check_target(output, corrector)
@@ -606,7 +607,7 @@ def demo(
     sentences: Annotated[int, typer.Option(min=50, help="How many sentences to take.")] = 3000,
 ) -> None:
     """Encode real text with a real MiniLM; score, correct, score again, and write the files."""
-    from .demo import run
+    from isotropy.cli.demo import run
 
     run(output, sentences)
 
@@ -623,8 +624,8 @@ def _metric_names(text: str | None) -> Any:
 
 
 def _rows_or_moments(source: str, column: str | None) -> Any:
-    from .. import Moments
-    from ..io import open_rows
+    from isotropy import Moments
+    from isotropy.io import open_rows
 
     path = Path(source)
     if path.suffix == ".safetensors" and column is None and path.is_file():

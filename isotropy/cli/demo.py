@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import ComponentRemoval, MeanRemoval, RankWarning, Whitening
-from .._texts import documentation_sentences
-from ..encoders import encode
-from ..io import RowWriter
-from ..metrics import Comparison, compare
-from ..report import report
+from isotropy import ComponentRemoval, MeanRemoval, RankWarning, Whitening
+from isotropy.encoders import encode
+from isotropy.io import RowWriter
+from isotropy.io.texts import documentation_sentences
+from isotropy.report import report
+from isotropy.scoring import Comparison, compare
 
 LAYERS: dict[str, int | str] = {"layer 3": 3, "output": "output"}
 SHOWN = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..moments import Moments
+from isotropy.moments import Moments
 
 
 def ledoit_wolf_shrinkage(moments: Moments) -> float:

@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from .._rows import as_matrix, is_block_source, is_dask, is_torch
-from .._store import load_state, save_state
-from ..affine import AffineMap, Normalize, check_normalize
-from ..moments import Moments
+from isotropy.affine import AffineMap, Normalize, check_normalize
+from isotropy.moments import Moments
+from isotropy.rows.arrays import as_matrix, is_block_source, is_dask, is_torch
+from isotropy.storage.state import load_state, save_state
 
 __all__ = ["AffineCorrector", "Corrector", "load"]
 
@@ -268,7 +268,7 @@ class AffineCorrector(Corrector):
         """
         check_is_fitted(self)
         if is_dask(X):
-            from ..scale.dask import transform
+            from isotropy.jobs.dask import transform
 
             return transform(self, X)
         X = self._check_rows(X, reset=False)

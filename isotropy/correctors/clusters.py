@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted
 
-from .._rows import check_weights, is_torch, namespace, raise_on_bad_row
-from ..metrics._inputs import in_memory
-from ..moments import Moments
-from .base import Corrector
+from isotropy.correctors.base import Corrector
+from isotropy.metrics._inputs import in_memory
+from isotropy.moments import Moments
+from isotropy.rows.arrays import check_weights, is_torch, namespace, raise_on_bad_row
 
 __all__ = ["ClusterRemoval"]
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..affine import AffineMap, Normalize
-from ..moments import Moments
-from .base import AffineCorrector
+from isotropy.affine import AffineMap, Normalize
+from isotropy.correctors.base import AffineCorrector
+from isotropy.moments import Moments
 
 __all__ = ["MeanDirectionRemoval", "MeanRemoval"]
 

@@ -7,11 +7,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..affine import AffineMap, Normalize
-from ..moments import Moments, fixed_eigh
-from ._shrinkage import ledoit_wolf_shrinkage, oas_shrinkage
-from ._tempering import tempered_power
-from .base import AffineCorrector
+from isotropy.affine import AffineMap, Normalize
+from isotropy.correctors._shrinkage import ledoit_wolf_shrinkage, oas_shrinkage
+from isotropy.correctors._tempering import tempered_power
+from isotropy.correctors.base import AffineCorrector
+from isotropy.moments import Moments, fixed_eigh
 
 __all__ = ["RankWarning", "Whitening"]
 

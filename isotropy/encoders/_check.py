@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isotropy._texts import documentation_sentences
 from isotropy.correctors import load as load_corrector
 from isotropy.encoders._models import _without_bars_for, load
-from isotropy.export._dense import native
-from isotropy.io.whole import whole_folder
+from isotropy.export.dense import native
+from isotropy.io.texts import documentation_sentences
+from isotropy.storage.whole import whole_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

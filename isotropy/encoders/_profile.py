@@ -10,11 +10,11 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from isotropy._optional import require
+from isotropy._render import html_table, number, text_table
 from isotropy.encoders._layers import pool
 from isotropy.encoders._models import check_device, load
-from isotropy.metrics import Scorecard, score
-from isotropy.metrics._tables import html_table, number, text_table
 from isotropy.moments import Moments
+from isotropy.scoring import Scorecard, score
 
 if TYPE_CHECKING:
     from torch import Tensor

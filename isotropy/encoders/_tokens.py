@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from isotropy._rows import as_matrix, is_torch
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, MeanRemoval
+from isotropy.rows.arrays import as_matrix, is_torch
 
 __all__ = ["MultiVectorCorrector"]
 

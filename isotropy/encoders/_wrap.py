@@ -16,17 +16,18 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from isotropy._store import library_version
-from isotropy._texts import documentation_sentences, read_texts
 from isotropy.affine import AffineMap
-from isotropy.correctors import AffineCorrector, AutoCorrector, Whitening
+from isotropy.choose import AutoCorrector
+from isotropy.correctors import AffineCorrector, Whitening
 from isotropy.correctors import load as load_corrector
 from isotropy.correctors.base import Corrector
 from isotropy.encoders._encode import _at_least_one, _bar, _checked, _stream
 from isotropy.encoders._models import check_device, lent, load
-from isotropy.export._dense import native, to_dense
-from isotropy.metrics import compare
+from isotropy.export.dense import native, to_dense
+from isotropy.io.texts import documentation_sentences, read_texts
 from isotropy.moments import Moments
+from isotropy.scoring import compare
+from isotropy.storage.state import library_version
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -349,7 +350,7 @@ def _width_of(encoder: SentenceTransformer) -> int:
 
 def _after_truncation(corrector: AffineCorrector, modules: list[Any], full: int) -> list[Any]:
     """The same modules for embeddings that are not truncated yet: the rest weighs nothing."""
-    from isotropy.export._dense import dense_of
+    from isotropy.export.dense import dense_of
 
     affine: AffineMap = corrector.affine_map_
     if corrector.normalize in ("before", "both"):

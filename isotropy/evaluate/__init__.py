@@ -1,8 +1,15 @@
 """What corrections do to similarity, pairs, search, clusters and classes, with intervals."""
 
-from .read import read_task
-from .run import Evaluation, evaluate
-from .tasks import STS, Classification, Clustering, PairClassification, Retrieval, Task
+from isotropy.evaluate.read import read_task
+from isotropy.evaluate.run import Evaluation, evaluate
+from isotropy.evaluate.tasks import (
+    STS,
+    Classification,
+    Clustering,
+    PairClassification,
+    Retrieval,
+    Task,
+)
 
 __all__ = [
     "STS",

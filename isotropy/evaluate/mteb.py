@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._optional import require
+from isotropy._optional import require
 
 __all__ = ["as_mteb"]
 
@@ -30,7 +30,7 @@ def as_mteb(model: Any, *, name: str = "isotropy/corrected", device: str = "auto
         If mteb is not installed (extra ``mteb``).
     """
     mteb = require("mteb", extra="mteb")
-    from ..encoders._models import check_device, load
+    from isotropy.encoders._models import check_device, load
 
     if name.count("/") != 1:
         raise ValueError(f"name must be owner/name, got {name!r}.")

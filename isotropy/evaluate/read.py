@@ -9,8 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..io import FileError
-from .tasks import STS, Classification, Clustering, PairClassification, Retrieval, Task
+from isotropy.evaluate.tasks import (
+    STS,
+    Classification,
+    Clustering,
+    PairClassification,
+    Retrieval,
+    Task,
+)
+from isotropy.io import FileError
 
 __all__ = ["read_task"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..correctors import AutoCorrector
-from ..metrics._tables import markdown_table, text_table
-from .tasks import Outcome, Task
+from isotropy._render import markdown_table, text_table
+from isotropy.choose import AutoCorrector
+from isotropy.evaluate.tasks import Outcome, Task
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -171,7 +171,7 @@ def _embedded(
     elif callable(model) and not hasattr(model, "encode"):
         rows = np.asarray(model(list(texts)))
     else:
-        from ..encoders import encode
+        from isotropy.encoders import encode
 
         rows = encode(model, list(texts), **options)
     if rows.ndim != 2 or len(rows) != len(texts):

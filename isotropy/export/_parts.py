@@ -6,8 +6,8 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from ..affine import AffineMap
-from ..correctors import AffineCorrector
+from isotropy.affine import AffineMap
+from isotropy.correctors import AffineCorrector
 
 __all__ = ["parts_of", "widths"]
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._optional import require
-from ..io.errors import FileError
-from ..io.whole import whole_file, whole_folder
-from ._dense import to_dense
-from ._faiss import prepend
-from ._onnx import to_onnx
-from ._plain import to_npz, to_safetensors
+from isotropy._optional import require
+from isotropy.export.dense import to_dense
+from isotropy.export.faiss import prepend
+from isotropy.export.onnx import to_onnx
+from isotropy.export.plain import to_npz, to_safetensors
+from isotropy.storage.errors import FileError
+from isotropy.storage.whole import whole_file, whole_folder
 
 __all__ = ["FORMATS", "write"]
 

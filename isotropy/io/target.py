@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .rows import Rows
+from isotropy.rows.source import Rows
 
 __all__ = ["Target"]
 

@@ -11,11 +11,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .errors import FileError
-from .formats import FORMATS, format_of
-from .rows import Rows
-from .target import Target
-from .whole import whole_file
+from isotropy.io.formats import FORMATS, format_of
+from isotropy.io.target import Target
+from isotropy.rows.source import Rows
+from isotropy.storage.errors import FileError
+from isotropy.storage.whole import whole_file
 
 __all__ = ["RowWriter"]
 

@@ -6,11 +6,11 @@ from isotropy._optional import require
 
 require("torch", extra="train")
 
-from ._base import MomentRegularizer, Regularizer, RowRegularizer  # noqa: E402
-from ._language_models import embedding_matrices, regularize_embeddings  # noqa: E402
-from ._training import RegularizedLoss  # noqa: E402
-from .cosine import MeanCosine, SpreadOut, mean_cosine, spread_out  # noqa: E402
-from .covariance import (  # noqa: E402
+from isotropy.losses._base import MomentRegularizer, Regularizer, RowRegularizer  # noqa: E402
+from isotropy.losses._language_models import embedding_matrices, regularize_embeddings  # noqa: E402
+from isotropy.losses._training import RegularizedLoss  # noqa: E402
+from isotropy.losses.cosine import MeanCosine, SpreadOut, mean_cosine, spread_out  # noqa: E402
+from isotropy.losses.covariance import (  # noqa: E402
     BarlowTwins,
     Decorrelation,
     IsoScoreStar,
@@ -24,8 +24,8 @@ from .covariance import (  # noqa: E402
     spectrum_control,
     variance_covariance,
 )
-from .gaussian import SlicedEppsPulley, sliced_epps_pulley  # noqa: E402
-from .pairs import Alignment, KoLeo, Uniformity, alignment, koleo, uniformity  # noqa: E402
+from isotropy.losses.gaussian import SlicedEppsPulley, sliced_epps_pulley  # noqa: E402
+from isotropy.losses.pairs import Alignment, KoLeo, Uniformity, alignment, koleo, uniformity  # noqa: E402
 
 __all__ = [
     "Alignment",
@@ -66,7 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The callback's base class is transformers', which takes seconds to import.
     if name in ("CollapseWarning", "IsotropyCallback"):
-        from . import _callback
+        from isotropy.losses import _callback
 
         return getattr(_callback, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

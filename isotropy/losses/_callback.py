@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from isotropy._optional import require
-from isotropy.metrics import METRICS, score
-
-from ._language_models import embedding_matrices
+from isotropy.losses._language_models import embedding_matrices
+from isotropy.metrics import METRICS
+from isotropy.scoring import score
 
 require("transformers", extra="train")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ._training import Schedule, check_weight, factor_at
+from isotropy.losses._training import Schedule, check_weight, factor_at
 
 __all__ = ["embedding_matrices", "regularize_embeddings"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ._base import Regularizer
+from isotropy.losses._base import Regularizer
 
 __all__ = ["RegularizedLoss"]
 

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._base import MomentRegularizer, UnitMoments, bibtex, full_precision, nothing, unit_rows
+from isotropy.losses._base import (
+    MomentRegularizer,
+    UnitMoments,
+    bibtex,
+    full_precision,
+    nothing,
+    unit_rows,
+)
 
 __all__ = ["MeanCosine", "SpreadOut", "mean_cosine", "spread_out"]
 

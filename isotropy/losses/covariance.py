@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._base import (
+from isotropy.losses._base import (
     MomentRegularizer,
     Regularizer,
     Spread,

@@ -7,9 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from isotropy.losses._base import (
+    RowRegularizer,
+    bibtex,
+    centred,
+    full_precision,
+    nothing,
+    spacing,
+    unit_rows,
+)
 from isotropy.metrics.gaussianity import N_SLICES, epps_pulley, random_directions
-
-from ._base import RowRegularizer, bibtex, centred, full_precision, nothing, spacing, unit_rows
 
 __all__ = ["SlicedEppsPulley", "sliced_epps_pulley"]
 

@@ -1,8 +1,7 @@
 """Metrics of isotropy: plain functions of rows or Moments, one registry, one scorecard."""
 
-from ._inputs import NeedsRows
-from .change import Drift, drift
-from .contextual import (
+from isotropy.metrics._inputs import NeedsRows
+from isotropy.metrics.contextual import (
     ClusterCosines,
     Contextuality,
     cluster_cosines,
@@ -12,7 +11,7 @@ from .contextual import (
     max_explainable_variance,
     self_similarity,
 )
-from .cosine import (
+from isotropy.metrics.cosine import (
     cosine_contributions,
     cosine_spread,
     mean_cosine,
@@ -22,15 +21,15 @@ from .cosine import (
     top_contribution,
     vmf_concentration,
 )
-from .frequency import (
+from isotropy.metrics.frequency import (
     FrequencyBucket,
     FrequencyTable,
     frequency_table,
     read_counts,
     token_counts,
 )
-from .gaussian import bhattacharyya, kl_divergence, wasserstein2
-from .gaussianity import (
+from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
+from isotropy.metrics.gaussianity import (
     anderson_darling,
     coordinate_kurtosis,
     coordinate_skewness,
@@ -41,7 +40,7 @@ from .gaussianity import (
     sliced_epps_pulley,
     sliced_wasserstein,
 )
-from .hubs import (
+from isotropy.metrics.hubs import (
     Hubness,
     anti_hub_rate,
     gini,
@@ -53,14 +52,12 @@ from .hubs import (
     local_intrinsic_dimension,
     robin_hood,
 )
-from .hull import HullCertificate, origin_in_hull
-from .neighbors import Neighbors, nearest_neighbors
-from .pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
-from .partition import partition_isotropy
-from .registry import METRICS, Metric, register
-from .scorecard import Comparison, Score, Scorecard, compare, score
-from .scorers import make_scorer
-from .spectrum import (
+from isotropy.metrics.hull import HullCertificate, origin_in_hull
+from isotropy.metrics.neighbors import Neighbors, nearest_neighbors
+from isotropy.metrics.pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
+from isotropy.metrics.partition import partition_isotropy
+from isotropy.metrics.registry import METRICS, Metric, register
+from isotropy.metrics.spectrum import (
     SphericityTest,
     condition_number,
     effective_rank,
@@ -77,48 +74,38 @@ from .spectrum import (
     stable_rank,
     top_variance_share,
 )
-from .uncertainty import Interval, group_moments, intervals
 
 __all__ = [
     "METRICS",
     "ClusterCosines",
-    "Comparison",
     "Contextuality",
-    "Drift",
     "FrequencyBucket",
     "FrequencyTable",
     "Hubness",
     "HullCertificate",
-    "Interval",
     "Metric",
     "NeedsRows",
     "Neighbors",
-    "Score",
-    "Scorecard",
     "SphericityTest",
     "alignment",
     "anderson_darling",
     "anti_hub_rate",
     "bhattacharyya",
     "cluster_cosines",
-    "compare",
     "condition_number",
     "contextuality",
     "coordinate_kurtosis",
     "coordinate_skewness",
     "cosine_contributions",
     "cosine_spread",
-    "drift",
     "effective_rank",
     "epps_pulley",
     "frequency_table",
     "gini",
-    "group_moments",
     "henze_zirkler",
     "hub_share",
     "hubness",
     "informativity",
-    "intervals",
     "intra_sentence_similarity",
     "intrinsic_dimension",
     "isoscore",
@@ -127,7 +114,6 @@ __all__ = [
     "k_skewness",
     "kl_divergence",
     "local_intrinsic_dimension",
-    "make_scorer",
     "marchenko_pastur_spectrum",
     "mardia_kurtosis",
     "mardia_skewness",
@@ -146,7 +132,6 @@ __all__ = [
     "robin_hood",
     "rogue_dimension_count",
     "rogue_dimensions",
-    "score",
     "self_similarity",
     "sliced_epps_pulley",
     "sliced_wasserstein",

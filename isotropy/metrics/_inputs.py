@@ -9,8 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._rows import as_matrix, block_rows, check_weights, is_block_source, is_torch, working_block
-from ..moments import Moments, as_moments, fixed_eigh
+from isotropy.moments import Moments, as_moments, fixed_eigh
+from isotropy.rows.arrays import (
+    as_matrix,
+    block_rows,
+    check_weights,
+    is_block_source,
+    is_torch,
+    working_block,
+)
 
 __all__ = [
     "NeedsRows",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._rows import raise_on_bad_row
-from ._inputs import in_memory
-from ._tables import html_table, number, text_table
-from .cosine import cosine_contributions, mean_cosine
+from isotropy._render import html_table, number, text_table
+from isotropy.metrics._inputs import in_memory
+from isotropy.metrics.cosine import cosine_contributions, mean_cosine
+from isotropy.rows.arrays import raise_on_bad_row
 
 __all__ = [
     "ClusterCosines",

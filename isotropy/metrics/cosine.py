@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.special import chdtr, chdtrc, gammaln, ndtr
 
-from ..moments import Moments
-from ._inputs import UnitRows, gather, variances
+from isotropy.metrics._inputs import UnitRows, gather, variances
+from isotropy.moments import Moments
 
 __all__ = [
     "cosine_contributions",

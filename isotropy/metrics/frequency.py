@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from .._rows import check_weights, raise_on_bad_row
-from ._inputs import in_memory
-from ._tables import html_table, number, text_table
-from .neighbors import nearest_neighbors
+from isotropy._render import html_table, number, text_table
+from isotropy.metrics._inputs import in_memory
+from isotropy.metrics.neighbors import nearest_neighbors
+from isotropy.rows.arrays import check_weights, raise_on_bad_row
 
 __all__ = [
     "FrequencyBucket",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..moments import Moments
-from ._inputs import eigenvalues, gather
-from .spectrum import marchenko_pastur_spectrum
+from isotropy.metrics._inputs import eigenvalues, gather
+from isotropy.metrics.spectrum import marchenko_pastur_spectrum
+from isotropy.moments import Moments
 
 __all__ = ["bhattacharyya", "kl_divergence", "wasserstein2"]
 

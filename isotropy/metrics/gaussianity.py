@@ -16,9 +16,16 @@ import numpy as np
 from scipy.special import log_ndtr, ndtri
 from scipy.stats import chi2, norm
 
-from .._rows import namespace, spread, workers_for
-from ..moments import Moments
-from ._inputs import NeedsRows, WeightType, eigenvalues, gather, row_blocks, variances
+from isotropy.metrics._inputs import (
+    NeedsRows,
+    WeightType,
+    eigenvalues,
+    gather,
+    row_blocks,
+    variances,
+)
+from isotropy.moments import Moments
+from isotropy.rows.arrays import namespace, spread, workers_for
 
 __all__ = [
     "anderson_darling",

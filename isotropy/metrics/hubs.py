@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .neighbors import Measure, Neighbors, _float_rows, nearest_neighbors
+from isotropy.metrics.neighbors import Measure, Neighbors, _float_rows, nearest_neighbors
 
 __all__ = [
     "Hubness",

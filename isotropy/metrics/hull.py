@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from .._rows import raise_on_bad_row
-from ._inputs import row_blocks
+from isotropy.metrics._inputs import row_blocks
+from isotropy.rows.arrays import raise_on_bad_row
 
 __all__ = ["HullCertificate", "origin_in_hull"]
 

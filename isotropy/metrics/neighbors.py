@@ -8,8 +8,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._rows import as_matrix, is_block_source, is_torch, raise_on_bad_row, spread, workers_for
-from ._inputs import in_memory
+from isotropy.metrics._inputs import in_memory
+from isotropy.rows.arrays import (
+    as_matrix,
+    is_block_source,
+    is_torch,
+    raise_on_bad_row,
+    spread,
+    workers_for,
+)
 
 __all__ = ["Neighbors", "nearest_neighbors"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from .._rows import check_weights, raise_on_bad_row, spread, workers_for, working_block
-from ..moments import Moments
-from ._inputs import NeedsRows, WeightType, gather, in_memory
-from .cosine import cosine_spread, mean_cosine
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
+from isotropy.metrics.cosine import cosine_spread, mean_cosine
+from isotropy.moments import Moments
+from isotropy.rows.arrays import check_weights, raise_on_bad_row, spread, workers_for, working_block
 
 __all__ = ["alignment", "uniformity", "uniformity_cumulant", "uniformity_floor"]
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import erf
 
-from ..moments import Moments
-from ._inputs import NeedsRows, WeightType, gather, row_blocks, uncentred_spectrum
-from .spectrum import marchenko_pastur_spectrum
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather, row_blocks, uncentred_spectrum
+from isotropy.metrics.spectrum import marchenko_pastur_spectrum
+from isotropy.moments import Moments
 
 __all__ = ["partition_isotropy"]
 

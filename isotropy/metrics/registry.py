@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..moments import Moments
-from . import cosine, gaussian, gaussianity, pairs, partition, spectrum
+from isotropy.metrics import cosine, gaussian, gaussianity, pairs, partition, spectrum
+from isotropy.moments import Moments
 
 __all__ = ["METRICS", "Metric", "register"]
 

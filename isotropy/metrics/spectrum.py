@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaincc
 
-from ..moments import Moments
-from ._inputs import NeedsRows, eigenvalues, gather, uncentred_spectrum
+from isotropy.metrics._inputs import NeedsRows, eigenvalues, gather, uncentred_spectrum
+from isotropy.moments import Moments
 
 __all__ = [
     "SphericityTest",

@@ -4,7 +4,7 @@ from isotropy._optional import require
 
 require("matplotlib", extra="plot")
 
-from .displays import (  # noqa: E402
+from isotropy.plot.displays import (  # noqa: E402
     BeforeAfterDisplay,
     CosineHistogramDisplay,
     FrequencyDisplay,

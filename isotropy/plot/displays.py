@@ -13,15 +13,14 @@ import numpy as np
 
 from isotropy.metrics import (
     METRICS,
-    Comparison,
     FrequencyTable,
     Hubness,
-    compare,
     frequency_table,
     hubness,
     marchenko_pastur_spectrum,
 )
 from isotropy.metrics._inputs import eigenvalues, gather, in_memory
+from isotropy.scoring import Comparison, compare
 
 __all__ = [
     "BeforeAfterDisplay",

@@ -1,5 +1,5 @@
 """One self-contained HTML page that says how isotropic embeddings are, and what correctors do."""
 
-from .build import Report, report
+from isotropy.report.build import Report, report
 
 __all__ = ["Report", "report"]

@@ -11,23 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .._rows import as_matrix, is_block_source
-from ..correctors import ComponentRemoval, MeanRemoval, RankWarning, Whitening
-from ..metrics import (
-    METRICS,
-    Comparison,
-    Drift,
-    Hubness,
-    Interval,
-    compare,
-    drift,
-    hubness,
-    intervals,
-    marchenko_pastur_spectrum,
-)
-from ..metrics._inputs import eigenvalues, in_memory, is_streamed, uncentred_spectrum
-from ..moments import Moments
-from .page import page
+from isotropy.correctors import ComponentRemoval, MeanRemoval, RankWarning, Whitening
+from isotropy.metrics import METRICS, Hubness, hubness, marchenko_pastur_spectrum
+from isotropy.metrics._inputs import eigenvalues, in_memory, is_streamed, uncentred_spectrum
+from isotropy.moments import Moments
+from isotropy.report.page import page
+from isotropy.rows.arrays import as_matrix, is_block_source
+from isotropy.scoring import Comparison, Drift, Interval, compare, drift, intervals
 
 __all__ = ["Report", "report"]
 

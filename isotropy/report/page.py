@@ -9,12 +9,12 @@ from math import isnan
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from .._store import library_version
-from ..metrics import METRICS
-from ..metrics._tables import number
+from isotropy._render import number
+from isotropy.metrics import METRICS
+from isotropy.storage.state import library_version
 
 if TYPE_CHECKING:
-    from .build import Report
+    from isotropy.report.build import Report
 
 __all__ = ["page"]
 

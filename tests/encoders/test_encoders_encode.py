@@ -564,6 +564,6 @@ def test_loading_a_folder_shows_no_bar_and_leaves_bars_on(folder_of, capfd):
 
 
 def test_importing_the_module_loads_no_torch():
-    code = "import sys, isotropy.encoders, isotropy._texts; print('torch' in sys.modules)"
+    code = "import sys, isotropy.encoders, isotropy.io.texts; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from isotropy import score
-from isotropy._texts import documentation_sentences
 from isotropy.cli import main
 from isotropy.encoders import bundled_minilm, encode, layer_profile
+from isotropy.io.texts import documentation_sentences
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

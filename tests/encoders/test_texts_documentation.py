@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from isotropy import _texts
-from isotropy._texts import documentation_sentences
+from isotropy.io import texts as _texts
+from isotropy.io.texts import documentation_sentences
 
 SENTENCES = documentation_sentences()
 

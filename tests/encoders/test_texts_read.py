@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from isotropy._texts import read_texts
+from isotropy.io.texts import read_texts
 
 TEXTS = ["plain", "", 'comma, and "quotes"', "tab\tin it", "é ü 日本 \u2028 end", " spaces "]
 

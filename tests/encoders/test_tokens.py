@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from isotropy import ComponentRemoval, RotationGaussianizer, Whitening
-from isotropy._texts import documentation_sentences
 from isotropy.encoders import MultiVectorCorrector, _tokens, bundled_minilm
+from isotropy.io.texts import documentation_sentences
 
 LENGTHS = (1, 7, 3, 12, 5)
 

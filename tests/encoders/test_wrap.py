@@ -17,15 +17,15 @@ from isotropy import (
     RotationGaussianizer,
     Whitening,
 )
-from isotropy._texts import documentation_sentences
 from isotropy.cli import main
 from isotropy.encoders import bundled_minilm, check, encode, save, wrap
+from isotropy.io.texts import documentation_sentences
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 from sentence_transformers import SentenceTransformer  # noqa: E402
 
-from isotropy.export._dense import native  # noqa: E402
+from isotropy.export.dense import native  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::isotropy.RankWarning")
 TEXTS = documentation_sentences(60)

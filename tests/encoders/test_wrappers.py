@@ -9,8 +9,8 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from isotropy import AffineMap, MeanRemoval, RotationGaussianizer, Whitening
-from isotropy._texts import documentation_sentences
 from isotropy.encoders import bundled_minilm
+from isotropy.io.texts import documentation_sentences
 
 TEXTS = documentation_sentences(30)
 D = 8
@@ -26,7 +26,7 @@ def kit(request):
     """Ways to make and to call a wrapper: (class, base, documents, query, async of both)."""
     if request.param == "langchain":
         core = pytest.importorskip("langchain_core.embeddings")
-        from isotropy.encoders.langchain import CorrectedEmbeddings
+        from isotropy.encoders.integrations.langchain import CorrectedEmbeddings
 
         class Fake(core.Embeddings):
             calls = 0
@@ -50,7 +50,7 @@ def kit(request):
             "aquery": lambda model, text: asyncio.run(model.aembed_query(text)),
         }
     core = pytest.importorskip("llama_index.core.embeddings")
-    from isotropy.encoders.llama_index import CorrectedEmbedding
+    from isotropy.encoders.integrations.llama_index import CorrectedEmbedding
 
     class Fake(core.BaseEmbedding):
         def _get_text_embedding(self, text):
@@ -155,7 +155,7 @@ def test_llama_index_keeps_names_batches_and_serializes():
     pytest.importorskip("llama_index.core")
     from llama_index.core.embeddings import MockEmbedding
 
-    from isotropy.encoders.llama_index import CorrectedEmbedding
+    from isotropy.encoders.integrations.llama_index import CorrectedEmbedding
 
     base = MockEmbedding(embed_dim=3, embed_batch_size=7)
     model = CorrectedEmbedding(base, MeanRemoval().fit(np.eye(3)), normalize=True)
@@ -170,7 +170,7 @@ def test_a_langchain_vector_store_finds_with_corrected_vectors():
     pytest.importorskip("langchain_core")
     from langchain_core.vectorstores import InMemoryVectorStore
 
-    from isotropy.encoders.langchain import CorrectedEmbeddings
+    from isotropy.encoders.integrations.langchain import CorrectedEmbeddings
 
     model = CorrectedEmbeddings.fit(minilm_for_langchain(), TEXTS, MeanRemoval())
     store = InMemoryVectorStore(model)
@@ -209,7 +209,7 @@ def test_a_llama_index_retriever_finds_with_corrected_vectors():
     from llama_index.core.embeddings import BaseEmbedding
     from llama_index.core.schema import TextNode
 
-    from isotropy.encoders.llama_index import CorrectedEmbedding
+    from isotropy.encoders.integrations.llama_index import CorrectedEmbedding
 
     class Fake(BaseEmbedding):
         def _get_text_embedding(self, text):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isotropy import Moments, Whitening
 from isotropy.io import FileError, RowWriter, open_rows
-from isotropy.scale import correct
+from isotropy.jobs import correct
 
 DATA = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
 

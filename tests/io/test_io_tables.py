@@ -9,7 +9,7 @@ import pytest
 
 from isotropy import Moments, Whitening
 from isotropy.io import FileError, open_rows
-from isotropy.scale import correct, stream_moments
+from isotropy.jobs import correct, stream_moments
 
 DATA = np.random.default_rng(2).normal(size=(500, 8)).astype(np.float32) + 1
 

@@ -28,8 +28,8 @@ from transformers import (  # noqa: E402  # noqa: E402
 )
 
 from isotropy import score  # noqa: E402
-from isotropy._texts import documentation_sentences  # noqa: E402
 from isotropy.encoders import bundled_minilm  # noqa: E402
+from isotropy.io.texts import documentation_sentences  # noqa: E402
 from isotropy.losses import (  # noqa: E402
     Alignment,
     BarlowTwins,

@@ -12,8 +12,8 @@ import pytest
 from isotropy import MeanRemoval, Moments, RotationGaussianizer, Whitening
 from isotropy.cli import main
 from isotropy.encoders import LayerProfile
-from isotropy.metrics import intervals
 from isotropy.report import report
+from isotropy.scoring import intervals
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -6,8 +6,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import isotropy
 from isotropy import HubnessBias, RandomRotation
+from isotropy.correctors import hubness as _hubness
 from isotropy.metrics import k_skewness
-from isotropy.search import _hubness, code_ranges
+from isotropy.search import code_ranges
 
 
 def rows(n, d=12, seed=0, mean=0.0):

@@ -1,0 +1,1 @@
+"""Corrected embeddings for LangChain and LlamaIndex."""

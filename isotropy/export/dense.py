@@ -1,0 +1,79 @@
+"""Native sentence-transformers modules."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from isotropy._optional import require
+from isotropy.export._parts import parts_of
+
+__all__ = ["native", "to_dense"]
+
+
+def native(name: str) -> Any:
+    """A module class of sentence-transformers, which moved its modules in version 6."""
+    package = require("sentence_transformers", extra="encoders")
+    new = int(package.__version__.partition(".")[0]) >= 6
+    where = "sentence_transformer.modules" if new else "models"
+    return getattr(import_module(f"sentence_transformers.{where}"), name)
+
+
+def to_dense(corrector: Any, *, normalize: bool | None = None) -> list[Any]:
+    """The correction as native sentence-transformers modules, which load without isotropy.
+
+    Parameters
+    ----------
+    corrector : AffineMap or fitted affine corrector
+        From d to k dimensions.
+    normalize : bool, optional
+        Whether to scale the result to length one; by default what the corrector does.
+
+    Returns
+    -------
+    list of torch.nn.Module
+        ``Dense(d, k)`` with a bias and no activation, with ``Normalize`` before and after it
+        where the corrector normalizes: append them to a SentenceTransformer.
+
+    Raises
+    ------
+    ValueError
+        If the corrector is not affine or not fitted.
+    ImportError
+        If sentence-transformers is missing (``isotropy[encoders]``).
+
+    Notes
+    -----
+    The mean goes into the bias, in float64, then both are rounded to float32. Where the mean is m
+    times the spread, about log10(m) of the seven digits are lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.export import to_dense
+    >>> dense, = to_dense(MeanRemoval().fit(np.eye(3)))
+    >>> dense.linear.bias.tolist() == [-1 / 3] * 3
+    False
+    >>> bool(abs(dense.linear.bias[0] + 1 / 3) < 1e-7)
+    True
+    """
+    affine, before, after = parts_of(corrector, normalize)
+    modules = [native("Normalize")()] if before else []
+    modules.append(dense_of(affine.matrix, affine.bias))
+    return [*modules, native("Normalize")()] if after else modules
+
+
+def dense_of(matrix: Any, bias: Any) -> Any:
+    """``y = x matrix + bias`` as a Dense module in float32."""
+    import torch
+
+    d, k = matrix.shape
+    return native("Dense")(
+        d,
+        k,
+        bias=True,
+        activation_function=torch.nn.Identity(),
+        init_weight=torch.tensor(matrix.T, dtype=torch.float32),
+        init_bias=torch.tensor(bias, dtype=torch.float32),
+    )

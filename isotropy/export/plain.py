@@ -1,0 +1,90 @@
+"""Files that need no library of ours, or none at all, to be read."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from isotropy.export._parts import parts_of
+from isotropy.storage.state import library_version
+from isotropy.storage.whole import whole_file
+
+__all__ = ["to_npz", "to_safetensors"]
+
+
+def _arrays(corrector: Any, normalize: bool | None, dtype: Any) -> dict[str, np.ndarray]:
+    affine, before, after = parts_of(corrector, normalize)
+    return {
+        "matrix": np.ascontiguousarray(affine.matrix, dtype=dtype),
+        "bias": affine.bias.astype(dtype),
+        "mean": affine.mean.astype(dtype),
+        "offset": affine.offset.astype(dtype),
+        "normalize": np.array([before, after], dtype=np.uint8),
+    }
+
+
+def to_safetensors(
+    corrector: Any,
+    path: str | os.PathLike[str],
+    *,
+    normalize: bool | None = None,
+    dtype: Any = np.float32,
+) -> None:
+    """Write matrix and bias to a plain safetensors file: ``y = x @ matrix + bias``.
+
+    Parameters
+    ----------
+    corrector : AffineMap or fitted affine corrector
+        From d to k dimensions.
+    path : path-like
+        File to write; it appears whole or not at all.
+    normalize : bool, optional
+        Whether the result is to be scaled to length one; by default what the corrector does.
+    dtype : float type, default=float32
+
+    Raises
+    ------
+    ValueError
+        If the corrector is not affine or not fitted.
+
+    Notes
+    -----
+    Tensors: "matrix" (d, k), "bias" (k,), "mean" (d,), "offset" (k,) and "normalize", two bytes
+    that say whether rows are scaled to length one before and after. Where the mean is far larger
+    than the spread, ``(x - mean) @ matrix + offset`` keeps the digits that the bias loses.
+
+    A reader without any library but numpy::
+
+        import json
+        import numpy as np
+
+        def read(path):
+            with open(path, "rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header, data = json.loads(file.read(size)), file.read()
+            types = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "U8": "u1"}
+            return {
+                name: np.frombuffer(data[slice(*e["data_offsets"])], types[e["dtype"]])
+                .reshape(e["shape"]) for name, e in header.items() if name != "__metadata__"
+            }
+    """
+    from safetensors.numpy import save
+
+    told = {"producer": f"isotropy {library_version()}", "corrector": type(corrector).__name__}
+    content = save(_arrays(corrector, normalize, dtype), metadata=told)
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def to_npz(
+    corrector: Any,
+    path: str | os.PathLike[str],
+    *,
+    normalize: bool | None = None,
+    dtype: Any = np.float32,
+) -> None:
+    """Write what `to_safetensors` writes, under the same names, to an .npz file for numpy."""
+    with whole_file(path) as file:
+        np.savez(file, **_arrays(corrector, normalize, dtype))  # type: ignore[arg-type]

@@ -1,0 +1,308 @@
+"""What the learned Gaussianizers share: whiten, hold rows out, learn, and never be worse."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from isotropy.affine import AffineMap
+from isotropy.correctors.base import Corrector
+from isotropy.correctors.whitening import Whitening
+from isotropy.moments import Moments
+from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, is_torch, namespace
+
+__all__ = ["FallbackWarning", "Gaussianizer"]
+
+LEAST_HELD_OUT = 10
+
+
+class FallbackWarning(UserWarning):
+    """What was learned is no better on held-out rows than the whitening, which is used instead."""
+
+
+class Gaussianizer(Corrector):
+    """Base of the correctors that whiten and then learn an invertible map to a standard Gaussian.
+
+    A subclass stores `n_components`, `validation_fraction` and `random_state`, and gives
+
+    - ``_learn(Z, weights, held, held_weights, seed, first)``, which learns from whitened rows,
+      sets `history_` and `n_iter_`, and returns the held-out gain in nats per row,
+    - ``_forward(Z)`` to (Y, log|det|) and ``_backward(Y)`` to Z, on numpy or torch rows,
+    - ``_learned_state()`` and ``_restore_learned(path, info, arrays)`` for its files.
+    """
+
+    n_components: int | float | None
+    validation_fraction: float
+    random_state: Any
+    whitening_: AffineMap
+    eigenvalues_: np.ndarray
+    history_: list[dict[str, float]]
+    falls_back_: bool
+    _not_saved = Corrector._not_saved | {"whitening_", "history_"}
+
+    def _learn(
+        self,
+        Z: np.ndarray,
+        weights: np.ndarray,
+        held: np.ndarray,
+        held_weights: np.ndarray,
+        seed: int,
+        first: bool,
+    ) -> float:
+        raise NotImplementedError
+
+    def _forward(self, Z: Any) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def _backward(self, Y: Any) -> Any:
+        raise NotImplementedError
+
+    def _learned_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        raise NotImplementedError
+
+    def _restore_learned(
+        self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> None:
+        raise NotImplementedError
+
+    # -- fitting -----------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Whiten, and learn the map from rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            numpy, torch, pandas, polars, a memory map, or `isotropy.io` rows; held in memory.
+        y : ignored
+        sample_weight : array of shape (n,), optional
+            A row of weight w counts as w equal rows.
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, the weights do not fit, or a parameter is out of range.
+
+        Warns
+        -----
+        FallbackWarning
+            If the gain on held-out rows is not positive: the whitening is used.
+        """
+        return self._bring_in(X, sample_weight, first=True)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn on from more rows.
+
+        The first call fixes the whitening, so it should bring many more rows than columns. Every
+        call holds out rows of its own; `gain_` is that of the last call, and decides whether the
+        whitening is used.
+        """
+        return self._bring_in(X, sample_weight, first=not hasattr(self, "whitening_"))
+
+    def _bring_in(self, X: Any, sample_weight: Any, *, first: bool) -> Self:
+        with self._whole_or_not_at_all():
+            self._check_parameters()
+            X = self._rows_in_memory(X, reset=first)
+            weights = check_weights(sample_weight, len(X))
+            moments = Moments(unit="none", order=2) if first else self.moments_
+            if moments is not None:
+                moments = moments.copy().update(X, weights)
+                if not moments.total_weight > 0:
+                    raise ValueError("Every weight is zero (0 samples count); one must not be.")
+            if first and moments is not None:
+                self._whiten(moments)
+            self.moments_ = moments
+            if len(X):
+                self._learn_from(X, weights, first)
+        return self
+
+    def _check_parameters(self) -> None:
+        fraction = self.validation_fraction
+        if isinstance(fraction, str) or not 0 < fraction <= 0.5:
+            raise ValueError(
+                "validation_fraction must be above 0 and at most 0.5: the held-out rows decide "
+                f"whether the learned map is used. Got {fraction!r}."
+            )
+
+    def _rows_in_memory(self, X: Any, *, reset: bool) -> np.ndarray:
+        if is_block_source(X):
+            array = getattr(X, "array", None)
+            X = np.concatenate([np.array(b) for b in X.blocks()]) if array is None else array
+        X = as_matrix(self._check_rows(X, reset=reset))
+        return X.cpu().float().numpy() if is_torch(X) else X
+
+    def _whiten(self, moments: Moments) -> None:
+        whitening = Whitening(n_components=self.n_components).fit_moments(moments)
+        self.whitening_ = whitening.affine_map_
+        self.eigenvalues_ = whitening.eigenvalues_[: whitening.n_components_]
+        self.rank_ = whitening.rank_
+        self.n_features_in_ = moments.n_features
+
+    def _learn_from(self, X: np.ndarray, weights: np.ndarray | None, first: bool) -> None:
+        rows, weights = _distinct(X, weights)
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(2**31 - 1))
+        order = random.permutation(len(rows))
+        count = max(round(self.validation_fraction * len(rows)), LEAST_HELD_OUT)
+        if first:
+            self.history_, self.n_iter_, self.gain_ = [], 0, 0.0
+            self._forget()
+        if len(rows) >= 2 * count and self.eigenvalues_.size:
+            Z = self._whitened(X[rows[order]])
+            weights = weights[order] / weights.mean()
+            self.gain_ = float(
+                self._learn(Z[count:], weights[count:], Z[:count], weights[:count], seed, first)
+            )
+        elif not first:
+            return  # too few rows to judge by: what was learned before stands
+        self.falls_back_ = not self.gain_ > 0
+        if self.falls_back_:
+            self._warn_fallback(len(rows), count)
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+    def _warn_fallback(self, n: int, count: int) -> None:
+        if n < 2 * count:
+            why = f"of {n} distinct rows, {count} held out leave fewer than that to learn from"
+        else:
+            why = f"the gain over the Gaussian on {count} held-out rows is {self.gain_:.3g} nats"
+        warnings.warn(
+            f"{type(self).__name__} falls back to the whitening: {why}. More rows may help.",
+            FallbackWarning,
+            stacklevel=5,
+        )
+
+    # -- applying ----------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Any:
+        """Map rows: (n, d) to (n, k), in the library, on the device and of the type of `X`.
+
+        float16, bfloat16 and float32 are computed in float32, all else in float64.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        Y = self._through(X)[0]
+        return Y.to(X.dtype) if is_torch(X) and X.is_floating_point() else _as_type_of(X, Y)
+
+    def _through(self, X: Any) -> tuple[Any, Any]:
+        """Mapped rows in the working type, and log|det| of the map after the whitening."""
+        Z = self._whitened(X)
+        if self.falls_back_ or not Z.shape[1] or not len(Z):
+            return Z, Z[:, :0].sum(1)
+        return self._forward(Z)
+
+    def _whitened(self, X: Any) -> Any:
+        if is_torch(X):
+            import torch
+
+            wide = torch.promote_types(X.dtype, torch.float32)
+            return self.whitening_.apply(X.to(wide if wide.is_floating_point else torch.float64))
+        X = as_matrix(X)
+        dtype = np.promote_types(X.dtype, np.float32) if X.dtype.kind == "f" else np.float64
+        return self.whitening_.apply(X.astype(dtype, copy=False))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """The rows that `transform` came from, in float64 within; directions dropped stay at 0."""
+        check_is_fitted(self)
+        given = X if is_torch(X) else as_matrix(X)
+        k = self.whitening_.n_features_out
+        if given.ndim != 2 or given.shape[1] != k:
+            raise ValueError(f"X must have shape (n, {k}), got {tuple(given.shape)}.")
+        Y = given.double() if is_torch(given) else given.astype(np.float64)
+        if not self.falls_back_ and k and len(Y):
+            Y = self._backward(Y)
+        rows = self.whitening_.inverse().apply(Y)
+        if is_torch(given):
+            return rows.to(given.dtype) if given.is_floating_point() else rows
+        return _as_type_of(given, rows)
+
+    def score_samples(self, X: Any) -> Any:
+        """Log density of each row in nats, shape (n,), in float64.
+
+        It is the density of the rows as they came: the Jacobian of the whitening is included, so
+        models compare. Where the rows span a subspace only, it is the density within that.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        Y, volume = self._through(X)
+        if is_torch(Y):
+            Y, volume = Y.double(), volume.double()
+        else:
+            Y, volume = Y.astype(np.float64), volume.astype(np.float64)
+        k = self.eigenvalues_.size
+        constant = 0.5 * float(np.log(self.eigenvalues_).sum()) + 0.5 * k * np.log(2 * np.pi)
+        return volume - 0.5 * namespace(Y).square(Y).sum(1) - constant
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows in nats."""
+        values = self.score_samples(X)
+        values = values.detach().cpu().numpy() if is_torch(values) else values
+        return float(np.average(values, weights=check_weights(sample_weight, len(values))))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw rows from the learned density: float64 of shape (n_samples, d)."""
+        check_is_fitted(self)
+        random = check_random_state(random_state)
+        return self.inverse_transform(random.normal(size=(n_samples, self.eigenvalues_.size)))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.whitening_.n_features_out
+
+    # -- files -------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
+        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
+
+        `partial_fit` goes on after loading with or without the moments, which are kept for reports.
+        """
+        self._save(path, moments)
+
+    def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        info, arrays = self._learned_state()
+        whitening = self.whitening_.arrays()
+        return {"history": self.history_, "learned": info}, {
+            **{f"whitening.{name}": array for name, array in whitening.items()},
+            **{f"learned.{name}": array for name, array in arrays.items()},
+        }
+
+    def _restore_map(self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        groups: dict[str, dict[str, np.ndarray]] = {"whitening": {}, "learned": {}}
+        for name, array in arrays.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = array
+        self.whitening_ = AffineMap.from_arrays(path, groups["whitening"])
+        found = self.whitening_.n_features_in, self.whitening_.n_features_out
+        if found != (self.n_features_in_, self.eigenvalues_.size):
+            raise ValueError(f"{path}: its whitening has shape {found}, which does not fit.")
+        self.history_ = info["history"]
+        self._restore_learned(path, info["learned"], groups["learned"])
+
+
+def _distinct(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Where each distinct row first occurs, in an order of their own, and its total weight.
+
+    Equal rows must not lie on both sides of the split, and w equal rows must do what one row of
+    weight w does.
+    """
+    weights = np.ones(len(X)) if weights is None else weights
+    seen = np.flatnonzero(weights > 0)
+    # + 0 turns -0.0 into 0.0, which has other bytes but is the same number.
+    rows = np.ascontiguousarray(X[seen] + np.zeros((), X.dtype))
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, first, member = np.unique(keys, return_index=True, return_inverse=True)
+    return seen[first], np.bincount(member.ravel(), weights[seen])
+
+
+def _as_type_of(X: Any, Y: Any) -> Any:
+    """`Y` in the floating type of `X`; as it is where that has none."""
+    dtype = getattr(X, "dtype", None)
+    if is_torch(Y) or dtype is None or np.dtype(dtype).kind != "f":
+        return Y
+    return Y.astype(np.dtype(dtype).newbyteorder("="), copy=False)

@@ -1,0 +1,1 @@
+"""Rows from folders, tables and servers."""

@@ -1,0 +1,112 @@
+"""Many files as one: folders, globs, lists, partitions."""
+
+from __future__ import annotations
+
+import glob
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isotropy.rows.source import Rows
+from isotropy.storage.errors import FileError, NoRowsError
+
+__all__ = ["ShardedRows", "expand", "in_folder", "is_pattern", "shards_of"]
+
+
+class ShardedRows(Rows):
+    """The rows of several files, one behind the other.
+
+    Attributes
+    ----------
+    shards : list of Rows
+        Those that hold rows.
+    """
+
+    def __init__(self, path: Path, shards: Sequence[Rows]) -> None:
+        first = shards[0]
+        d = first.shape[1]
+        for shard in shards:
+            if shard.shape[1] != d:
+                raise FileError(
+                    shard.path,
+                    f"has {shard.shape[1]} dimensions, but {first.path} has {d}: they are not "
+                    "parts of one whole.",
+                )
+        self.shards = list(shards)
+        self.mapped = all(shard.mapped for shard in shards)
+        self._starts = np.cumsum([0, *(shard.shape[0] for shard in shards)]).tolist()
+        dtype = np.result_type(*(shard.dtype for shard in shards))
+        super().__init__(path, first.name, (self._starts[-1], d), dtype)
+
+    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        for shard, begin in zip(self.shards, self._starts, strict=False):
+            if begin + shard.shape[0] <= start:
+                continue
+            for block in shard.blocks(block_rows, start=max(0, start - begin)):
+                yield block.astype(self.dtype, copy=False)
+
+    def locate(self, row: int) -> str:
+        """The shard of a row and the row's number in it."""
+        index = min(bisect_right(self._starts, row), len(self.shards)) - 1
+        return f" (row {row - self._starts[index]} of {self.shards[index].path})"
+
+    def fingerprint(self) -> list[Any]:
+        """Those of all shards."""
+        return [str(self.path), *(shard.fingerprint() for shard in self.shards)]
+
+    def check_unchanged(self) -> None:
+        """Raise a `FileError` if one of the files has grown or changed."""
+        for shard in self.shards:
+            shard.check_unchanged()
+
+
+def shards_of(path: Path, files: Sequence[Path], column: str | None, read: Any) -> Rows:
+    """The rows of all files, each opened by `read(file, column)`; files without rows are skipped.
+
+    Frameworks write an empty file for each partition without rows.
+    """
+    opened: list[Rows] = []
+    empty: NoRowsError | None = None
+    for file in files:
+        try:
+            opened.append(read(file, column))
+        except NoRowsError as error:
+            empty = empty or error
+    if not opened:
+        raise empty or FileError(path, "holds no file of embeddings.")
+    filled = [rows for rows in opened if rows.shape[0]]
+    return ShardedRows(path, filled or opened[:1])
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a path is a glob pattern, and no file of that very name."""
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def expand(pattern: str) -> list[Path]:
+    """The files that a pattern (``**`` included) names, in natural order: part 9 before part 10."""
+    found = (Path(name) for name in glob.glob(pattern, recursive=True))
+    files = sorted((path for path in found if path.is_file()), key=natural)
+    if not files:
+        raise FileError(pattern, "no file matches this pattern.")
+    return files
+
+
+def in_folder(folder: Path, suffixes: Any) -> list[Path]:
+    """All files of those suffixes below a folder, but hidden ones and those named ``_...``."""
+
+    def hidden(path: Path) -> bool:
+        return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted((path for path in found if path.is_file() and not hidden(path)), key=natural)
+
+
+def natural(path: Path) -> list[Any]:
+    """A key that sorts numbers in names by their value."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces]

@@ -1,0 +1,6 @@
+"""More rows than memory, cores or machines: checkpoints, Dask, torch.distributed, write-back."""
+
+from isotropy.jobs.apply import correct
+from isotropy.jobs.fit import stream_moments
+
+__all__ = ["correct", "stream_moments"]

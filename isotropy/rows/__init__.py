@@ -1,0 +1,1 @@
+"""Rows of embeddings of any kind, through one door."""

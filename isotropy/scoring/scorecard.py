@@ -1,0 +1,537 @@
+"""Score rows with every metric in one pass, and compare correctors on the same metrics."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from isotropy._optional import require
+from isotropy._render import html_table, markdown_table, number, text_table
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
+from isotropy.metrics.registry import METRICS, Metric
+from isotropy.moments import Moments, is_small
+from isotropy.rows.arrays import as_matrix, blas_threads, block_rows, is_block_source, is_dask
+
+__all__ = ["Comparison", "Score", "Scorecard", "compare", "score"]
+
+MetricNames = Sequence[str] | Literal["all"] | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value, with what helps to read it; None where it is not known."""
+
+    value: float
+    floor: float | None
+    ideal: float | None
+    better: str | None
+    low: float
+    high: float
+    p_value: float | None = None
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Scorecard(Mapping[str, float]):
+    """Values of metrics, each beside the value that isotropic rows would get.
+
+    A mapping of names to values: ``card["isoscore"]``. `print` shows it as a table.
+
+    Attributes
+    ----------
+    scores : dict of str to Score
+        Value, floor, ideal, range, p-value and standard error by metric.
+    shape : tuple of int
+        (n, d) of the rows scored.
+    n : float
+        What the weights make of n: the sum of frequencies, Kish's size of probabilities.
+    n_zero_rows : int or None
+        Rows without a direction; None where the moments do not tell.
+    left_out : dict of str to str
+        Metrics that were not computed, with the reason and the way to get them.
+    """
+
+    scores: dict[str, Score]
+    shape: tuple[int, int]
+    n: float
+    n_zero_rows: int | None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> float:
+        if name in self.left_out:
+            raise KeyError(f"{name} was left out: it {self.left_out[name]}")
+        return self.scores[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and numbers; NaN and infinity as Python has them."""
+        return {
+            "n_rows": self.shape[0],
+            "n_features": self.shape[1],
+            "n_effective": self.n,
+            "n_zero_rows": self.n_zero_rows,
+            "metrics": {name: asdict(score) for name, score in self.scores.items()},
+            "left_out": dict(self.left_out),
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf"."""
+        return to_json(self.to_dict(), indent)
+
+    def to_frame(self) -> Any:
+        """A pandas data frame, a row for each metric (needs the extra "all")."""
+        pandas = require("pandas", extra="all")
+        frame = pandas.DataFrame.from_dict(
+            {name: asdict(score) for name, score in self.scores.items()}, orient="index"
+        )
+        return frame.rename_axis("metric")
+
+    def to_markdown(self) -> str:
+        """A Markdown table, and what was left out."""
+        return "\n".join(
+            [markdown_table(*self._table()), *_bullets(_left_out_lines(self.left_out))]
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        header = ["metric", "value", "floor", "ideal", "better", "p-value", "std. error"]
+        rows = [
+            [
+                name,
+                number(s.value),
+                number(s.floor),
+                number(s.ideal),
+                _direction(s),
+                number(s.p_value),
+                number(s.standard_error),
+            ]
+            for name, s in self.scores.items()
+        ]
+        used = [k for k in range(len(header)) if k < 5 or any(row[k] for row in rows)]
+        return [header[k] for k in used], [[row[k] for k in used] for row in rows]
+
+    def _caption(self) -> str:
+        n, d = self.shape
+        text = f"{n:,} rows, {d:,} dimensions"
+        if self.n != n:
+            text += f", weights amount to {number(self.n)} rows"
+        return text + (f", {self.n_zero_rows:,} zero rows" if self.n_zero_rows else "")
+
+    def __str__(self) -> str:
+        return _report(self._caption(), self._table(), _left_out_lines(self.left_out))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table(), caption=self._caption())
+
+
+def _direction(score: Score) -> str:
+    return score.better or ("ideal" if score.ideal is not None else "")
+
+
+def _left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with all it concerns."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        reasons.setdefault(reason, []).append(name)
+    return [f"left out: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _bullets(lines: Sequence[str]) -> list[str]:
+    return ["", *(f"- {line}" for line in lines)] if lines else []
+
+
+def _report(caption: str, table: tuple[list[str], list[list[str]]], notes: Sequence[str]) -> str:
+    floor = "floor: about what as many isotropic Gaussian rows get"
+    wrapped = [textwrap.fill(note, 96, subsequent_indent="  ") for note in notes]
+    return "\n".join([caption, text_table(*table), floor, *wrapped])
+
+
+def to_json(value: Any, indent: int | None) -> str:
+    """JSON that every reader takes: no NaN, no Infinity."""
+    return json.dumps(_jsonable(value), indent=indent, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+# -- scoring -------------------------------------------------------------------------------------
+
+
+def score(
+    X: Any,
+    metrics: MetricNames = None,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+) -> Scorecard:
+    """Measure how isotropic rows are, with many metrics in one pass.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), numpy, torch or pandas, `isotropy.io` rows, or Moments
+    metrics : None, "all", or sequence of names, default=None
+        Names of `METRICS`. None takes all that the moments of one pass give, and where that is a
+        matter of well under a second also those that need the Gram matrix of the unit rows (which
+        doubles the pass) or all pairs of rows. What was not taken is listed in `left_out`.
+    sample_weight : array of shape (n,), optional
+    weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
+
+    Returns
+    -------
+    Scorecard
+
+    Raises
+    ------
+    ValueError
+        If a metric is not known, the rows hold NaN or infinity, or there are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import score
+    >>> card = score(np.random.default_rng(0).normal(size=(500, 16)) + 1)
+    >>> round(card["mean_cosine"], 1), round(card["isoscore"], 1)
+    (0.5, 1.0)
+    """
+    rows = _as_rows(X)
+    chosen, left_out = _choose(rows, metrics)
+    moments = _gather_for(chosen, rows, sample_weight, weight_type)
+    return _score(rows, moments, chosen, left_out, sample_weight, weight_type)
+
+
+def _as_rows(X: Any) -> Any:
+    """Moments and block sources as they are, Dask part by part, all else as a matrix."""
+    if is_dask(X):
+        from isotropy.jobs.dask import DaskRows
+
+        return DaskRows(X)
+    return X if isinstance(X, Moments) or is_block_source(X) else as_matrix(X)
+
+
+def _choose(rows: Any, names: MetricNames) -> tuple[list[Metric], dict[str, str]]:
+    if isinstance(names, str) and names != "all":
+        raise ValueError(f"metrics must be None, 'all' or a list of names, got {names!r}.")
+    if names is not None and names != "all":
+        return [known(name) for name in names], {}
+    if names == "all" or isinstance(rows, Moments):
+        return list(METRICS.values()), {}
+    n, d = rows.shape
+    costly = {}
+    if not is_small(n, d):
+        costly["unit_gram"] = "needs the unit Gram matrix, a second pass: metrics='all' takes it"
+    if not is_small(d, n):
+        costly["rows"] = "needs the rows once more, at a cost: metrics='all' takes it"
+    chosen = [metric for metric in METRICS.values() if metric.needs not in costly]
+    left_out = {m.name: costly[m.needs] for m in METRICS.values() if m.needs in costly}
+    return chosen, left_out
+
+
+def known(name: str) -> Metric:
+    """The metric of that name."""
+    if name in METRICS:
+        return METRICS[name]
+    close = difflib.get_close_matches(str(name), METRICS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"No metric is named {name!r}.{hint} Known are {', '.join(METRICS)}.")
+
+
+def _gather_for(
+    chosen: Sequence[Metric], rows: Any, sample_weight: Any, weight_type: WeightType
+) -> Moments:
+    with_gram = any(metric.needs == "unit_gram" for metric in chosen)
+    if isinstance(rows, Moments):
+        return gather(rows, sample_weight)
+    return gather(rows, sample_weight, "gram" if with_gram else "sums", weight_type)
+
+
+def _score(
+    rows: Any,
+    moments: Moments,
+    chosen: Sequence[Metric],
+    left_out: Mapping[str, str],
+    sample_weight: Any,
+    weight_type: WeightType,
+) -> Scorecard:
+    scores, left_out = {}, dict(left_out)
+    for metric in chosen:
+        try:
+            if metric.needs != "rows":
+                value = metric.function(moments)
+            elif isinstance(rows, Moments):
+                raise NeedsRows("needs the rows")
+            else:
+                at_hand = {"moments": moments} if metric.takes_moments else {}
+                value = metric.function(rows, sample_weight, weight_type=weight_type, **at_hand)
+        except NeedsRows as reason:
+            left_out[metric.name] = str(reason)
+        else:
+            scores[metric.name] = _described(metric, float(value), moments)
+    zero_rows = None if moments.unit == "none" else moments.n_zero_rows
+    shape = (moments.n_rows, moments.n_features)
+    return Scorecard(scores, shape, moments.n_effective, zero_rows, left_out)
+
+
+def _described(metric: Metric, value: float, moments: Moments) -> Score:
+    n, d = moments.n_effective, moments.rank() if metric.within_rank else moments.n_features
+    low, high = metric.bounds(d)
+    p_value = _where_known(metric.p_value, moments)
+    if metric.value_p_value is not None:
+        p_value = metric.value_p_value(value, moments)
+    return Score(
+        value=value,
+        floor=metric.floor(n, d),
+        ideal=metric.ideal_at(d),
+        better=metric.better,
+        low=low,
+        high=high,
+        p_value=p_value,
+        standard_error=_where_known(metric.standard_error, moments),
+    )
+
+
+def _where_known(function: Any, moments: Moments) -> float | None:
+    if function is None:
+        return None
+    try:
+        return float(function(moments))
+    except NeedsRows:
+        return None
+
+
+# -- comparing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """The same metrics before and after each of several correctors.
+
+    Attributes
+    ----------
+    scorecards : dict of str to Scorecard
+        By corrector; "raw", the rows as they came, is the first.
+    """
+
+    scorecards: dict[str, Scorecard]
+
+    def __getitem__(self, corrector: str) -> Scorecard:
+        return self.scorecards[corrector]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that at least one column has."""
+        return list(dict.fromkeys(name for card in self.scorecards.values() for name in card))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for each corrector, as `Scorecard.to_dict` has it."""
+        return {name: card.to_dict() for name, card in self.scorecards.items()}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf"."""
+        return to_json(self.to_dict(), indent)
+
+    def to_frame(self) -> Any:
+        """A pandas data frame of values, metrics by correctors (needs the extra "all")."""
+        pandas = require("pandas", extra="all")
+        columns = {name: dict(card) for name, card in self.scorecards.items()}
+        return pandas.DataFrame(columns, index=self.metrics).rename_axis("metric")
+
+    def to_markdown(self) -> str:
+        """A Markdown table, and what was left out."""
+        return "\n".join([markdown_table(*self._table()), *_bullets(self._left_out_lines())])
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        raw = next(iter(self.scorecards.values()))
+        rows = []
+        widths = [str(card.shape[1]) for card in self.scorecards.values()]
+        if len(set(widths)) > 1:
+            rows.append(["(dimensions)", *widths, "", ""])
+        for name in self.metrics:
+            values = [
+                number(card.scores[name].value) if name in card else ""
+                for card in self.scorecards.values()
+            ]
+            known = next(c.scores[name] for c in (raw, *self.scorecards.values()) if name in c)
+            rows.append([name, *values, number(known.floor), number(known.ideal)])
+        return ["metric", *self.scorecards, "floor", "ideal"], rows
+
+    def _left_out_lines(self) -> list[str]:
+        """What no column has, then what single columns lack."""
+        raw, *others = self.scorecards.items()
+        lines = _left_out_lines(raw[1].left_out)
+        for name, card in others:
+            lacking = {k: why for k, why in card.left_out.items() if k in raw[1]}
+            if lacking and not card.scores:
+                lines.append(f"{name}: {next(iter(lacking.values()))}")
+            else:
+                lines += [f"{name}: {line}" for line in _left_out_lines(lacking)]
+        return lines
+
+    def _caption(self) -> str:
+        return next(iter(self.scorecards.values()))._caption()
+
+    def __str__(self) -> str:
+        return _report(self._caption(), self._table(), self._left_out_lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table(), caption=self._caption())
+
+
+def compare(
+    X: Any,
+    correctors: Mapping[str, Any],
+    metrics: MetricNames = None,
+    sample_weight: Any = None,
+    *,
+    weight_type: WeightType = "frequency",
+    refit: bool = True,
+) -> Comparison:
+    """Score rows before and after correctors, with the same metrics.
+
+    Rows are corrected block by block and measured at once: no second array of them is held,
+    unless a metric needs all rows together.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), `isotropy.io` rows, or Moments
+        From Moments, correctors are fitted and metrics follow in closed form; a corrector then
+        needs `fit_moments` and `affine_map_`, and what needs the corrected rows is left out.
+    correctors : dict of str to estimator or None
+        Anything with `fit` and `transform`, pipelines included. None stands for the raw rows.
+    metrics, sample_weight, weight_type
+        As in `score`. Weights reach `fit` too, unless `refit` is False.
+    refit : bool, default=True
+        Fit a clone of each corrector to `X`; the estimators given stay as they are. False takes
+        them as fitted already, on other rows perhaps.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If a corrector cannot be fitted from what is given, or as in `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import MeanRemoval, compare
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)) + 1
+    >>> table = compare(X, {"centred": MeanRemoval()}, metrics=["mean_cosine"])
+    >>> {name: round(card["mean_cosine"], 1) + 0.0 for name, card in table.scorecards.items()}
+    {'raw': 0.5, 'centred': 0.0}
+    """
+    rows = _as_rows(X)
+    chosen, left_out = _choose(rows, metrics)
+
+    def card(rows: Any, moments: Moments | None = None) -> Scorecard:
+        if moments is None:
+            moments = _gather_for(chosen, rows, sample_weight, weight_type)
+        return _score(rows, moments, chosen, left_out, sample_weight, weight_type)
+
+    moments = _gather_for(chosen, rows, sample_weight, weight_type)
+    cards = {"raw": card(rows, moments)}
+    for name, corrector in correctors.items():
+        if corrector is None:
+            cards[name] = cards["raw"]
+            continue
+        if refit:
+            corrector = _fitted(name, corrector, rows, moments, sample_weight)
+        if isinstance(rows, Moments):
+            cards[name] = _score_mapped(corrector, rows, chosen)
+        elif is_dask(getattr(rows, "source", None)) and hasattr(corrector, "affine_map_"):
+            cards[name] = card(_as_rows(corrector.transform(rows.source)))
+        elif any(metric.needs == "rows" for metric in chosen):
+            cards[name] = card(in_memory(_Corrected(rows, corrector)))
+        else:
+            cards[name] = card(_Corrected(rows, corrector))
+    return Comparison(cards)
+
+
+def _fitted(name: str, corrector: Any, rows: Any, moments: Moments, sample_weight: Any) -> Any:
+    """A clone fitted to the moments at hand where it can be, else to the rows."""
+    fitted = clone(corrector, safe=False)
+    from_moments = hasattr(fitted, "fit_moments")
+    if isinstance(rows, Moments):
+        if not from_moments:
+            raise ValueError(
+                f"corrector {name!r} cannot be fitted to Moments: it has no fit_moments. Pass the "
+                "rows, or fit it first and say refit=False."
+            )
+        return fitted.fit_moments(moments)
+    if from_moments:
+        try:
+            return fitted.fit_moments(moments)
+        except ValueError:  # it wants other moments, say of normalized rows: fit gathers them
+            pass
+    else:
+        rows = in_memory(rows)
+    if sample_weight is None:
+        return fitted.fit(rows)
+    if not has_fit_parameter(fitted, "sample_weight"):
+        raise ValueError(
+            f"corrector {name!r} takes no sample_weight. Fit it first, in the way it can be "
+            "weighted, and say refit=False."
+        )
+    return fitted.fit(rows, sample_weight=sample_weight)
+
+
+def _score_mapped(corrector: Any, moments: Moments, chosen: Sequence[Metric]) -> Scorecard:
+    """The scorecard after an affine map, in closed form."""
+    affine = getattr(corrector, "affine_map_", None)
+    normalize = getattr(corrector, "normalize", "none")
+    if affine is None:
+        reason = "needs the corrected rows: the corrector is not an affine map"
+    elif normalize in ("after", "both"):
+        reason = "needs the corrected rows: the corrector normalizes after"
+    elif (normalize == "before") != moments.normalize:
+        reason = f"needs rows that suit normalize={normalize!r} of the corrector"
+    else:
+        mean = affine.apply(moments.mean[None])[0]
+        mapped = moments.mapped(affine.matrix, mean)
+        card = _score(mapped, mapped, chosen, {}, None, moments.weight_type)
+        return replace(card, left_out=dict.fromkeys(card.left_out, "needs the corrected rows"))
+    n, d = moments.n_effective, moments.n_features
+    left_out = {metric.name: reason for metric in chosen}
+    return Scorecard({}, (moments.n_rows, d), n, None, left_out)
+
+
+class _Corrected:
+    """Rows as a corrector gives them back, one block at a time."""
+
+    def __init__(self, rows: Any, corrector: Any) -> None:
+        self.rows, self.corrector = rows, corrector
+        self.shape = (rows.shape[0],)
+
+    def blocks(self, wanted: int | None = None) -> Iterator[Any]:
+        """Corrected blocks, each large enough to keep all threads at work."""
+        n, d = self.rows.shape
+        step = block_rows(d, 8) * blas_threads()
+        if is_block_source(self.rows):
+            blocks = self.rows.blocks(step)
+        else:
+            blocks = (self.rows[start : start + step] for start in range(0, n, step))
+        for block in blocks:
+            yield as_matrix(self.corrector.transform(block))

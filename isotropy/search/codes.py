@@ -1,0 +1,59 @@
+"""Ranges for codes of eight bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isotropy.metrics._inputs import in_memory
+from isotropy.rows.arrays import raise_on_bad_row
+
+__all__ = ["code_ranges"]
+
+
+def code_ranges(X: Any, *, quantile: float = 0.9999) -> np.ndarray:
+    """Ranges for `sentence_transformers.quantize_embeddings` under which products keep their sense.
+
+    The ranges found by default differ by dimension, and so each dimension is scaled by a factor of
+    its own: an inner product of the codes is no longer one of the vectors. These are one range,
+    around zero, for all dimensions: right for rows that `RandomRotation` centred and rotated,
+    whose dimensions all spread alike.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        Corrected rows such as will be coded.
+    quantile : float, default=0.9999
+        Share of the numbers within the range; what lies outside is clipped to it.
+
+    Returns
+    -------
+    ndarray of shape (2, d), float32
+        Lower and upper ends: pass as ``ranges=`` with ``precision="int8"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, a row holds NaN or infinity, or `quantile` is not within (0, 1].
+
+    Notes
+    -----
+    sentence-transformers before version 6 wraps around what lies outside; take ``quantile=1``
+    there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.search import code_ranges
+    >>> code_ranges(np.array([[3.0, -4.0]]), quantile=1).tolist()
+    [[-4.0, -4.0], [4.0, 4.0]]
+    """
+    if not 0 < quantile <= 1:
+        raise ValueError(f"quantile must be above 0 and at most 1, got {quantile!r}.")
+    rows = in_memory(X)
+    if not rows.size:
+        raise ValueError(f"X must hold rows to find ranges from, got shape {rows.shape}.")
+    raise_on_bad_row(rows, 0)
+    reach = float(np.quantile(np.abs(rows), quantile)) or 1.0
+    return np.outer([-reach, reach], np.ones(rows.shape[1])).astype(np.float32)

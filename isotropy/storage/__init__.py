@@ -1,0 +1,1 @@
+"""Fitted state as safetensors; files and folders that appear whole or not at all."""
