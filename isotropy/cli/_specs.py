@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from typing import Any
 
 from isotropy.correctors import AffineCorrector, load
+from isotropy.tables import CORRECTORS
 
 CLASSES = {
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls
-    for name, cls in sorted(AffineCorrector._classes.items())
-    if name not in ("PairWhitening", "WeightedRemoval")  # they learn from pairs
+    name: cls
+    for name, cls in CORRECTORS.items()
+    if issubclass(cls, AffineCorrector)
+    and name not in ("pair-whitening", "weighted-removal")  # they learn from pairs
 }
 
 

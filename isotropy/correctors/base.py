@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
@@ -15,6 +16,7 @@ from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, is_block_source, is_dask, is_torch
 from isotropy.storage.state import load_state, save_state
+from isotropy.tables import CORRECTORS
 
 __all__ = ["AffineCorrector", "Corrector", "load"]
 
@@ -27,16 +29,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     are plain or arrays, and on request its `Moments`.
     """
 
-    _classes: ClassVar[dict[str, type[Corrector]]] = {}
     _not_saved: ClassVar[frozenset[str]] = frozenset({"moments_", "n_features_in_"})
     moments_: Moments | None
     n_features_in_: int
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        for base in cls.__mro__[1:]:
-            if "_classes" in vars(base) and not cls.__name__.startswith("_"):
-                base._classes[cls.__name__] = cls  # type: ignore[attr-defined]
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise NotImplementedError
@@ -106,12 +101,12 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             state, tensors = self.moments_.state()
             info["moments"] = state
             arrays.update({f"moments.{name}": array for name, array in tensors.items()})
-        save_state(path, type(self).__name__, info, arrays)
+        save_state(path, _saved_name(type(self)), info, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
-        corrector = load(path)
+        corrector = _load(path, cls)
         if not isinstance(corrector, cls):
             raise ValueError(f"{path}: holds a {type(corrector).__name__}, not a {cls.__name__}.")
         return corrector
@@ -120,17 +115,30 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 def load(path: str | os.PathLike[str]) -> Corrector:
     """Load a fitted corrector of any class from the safetensors file that its `save` wrote.
 
+    Parameters
+    ----------
+    path : str or path-like
+        The file names the corrector as `isotropy.tables.CORRECTORS` does. A class of one's own is
+        added there before, or loaded by its own `load`: a file never says what to import.
+
+    Returns
+    -------
+    corrector : Corrector
+
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no such file, was changed, or was written by a newer, incompatible version.
+        If it is no such file, was changed, holds a corrector that is not in the table, or was
+        written by a newer, incompatible version.
     """
+    return _load(path, None)
+
+
+def _load(path: str | os.PathLike[str], wanted: type[Corrector] | None) -> Corrector:
     info, arrays = load_state(path)
-    known = Corrector._classes
-    if info["class"] not in known:
-        raise ValueError(f"{path}: holds a {info['class']!r}; correctors are {sorted(known)}.")
+    cls = _class_of(path, str(info["class"]), wanted)
     groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
     for name, array in arrays.items():
         group, _, rest = name.partition(".")
@@ -138,7 +146,7 @@ def load(path: str | os.PathLike[str]) -> Corrector:
             raise ValueError(f"{path}: unexpected array {name!r}.")
         groups[group][rest] = array
     try:
-        corrector = known[info["class"]](**info["parameters"])
+        corrector = cls(**info["parameters"])
         for name, value in {**info["fitted"], **groups["fitted"]}.items():
             setattr(corrector, name, value)
         if "feature_names_in" in info:
@@ -152,6 +160,34 @@ def load(path: str | os.PathLike[str]) -> Corrector:
     if state is not None:
         corrector.moments_ = Moments.from_state(path, state, groups["moments"])
     return corrector
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _saved_name(cls: type) -> str:
+    """What a file says: the name in the table, or the place of a class that is not in it."""
+    return CORRECTORS.name_of(cls) or _place(cls)
+
+
+def _class_of(path: Any, saved: str, wanted: type[Corrector] | None) -> type[Corrector]:
+    found: type[Corrector] | None = None
+    if ":" not in saved:
+        # The first files named the class: "MeanRemoval" for "mean-removal".
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", saved).lower()
+        found = CORRECTORS.get(name)
+    elif wanted is not None and _place(wanted) == saved:
+        found = wanted
+    else:
+        found = next((cls for cls in CORRECTORS.values() if _place(cls) == saved), None)
+    if found is None:
+        raise ValueError(
+            f"{path}: holds a {saved!r}, which is no name of a corrector; there are: "
+            f"{', '.join(CORRECTORS)}. One of your own is made known by "
+            "isotropy.tables.CORRECTORS.add(name, its class)."
+        )
+    return found
 
 
 class AffineCorrector(Corrector):
@@ -171,7 +207,6 @@ class AffineCorrector(Corrector):
     """
 
     normalize: Normalize
-    _classes: ClassVar[dict[str, type[AffineCorrector]]] = {}
     _not_saved = Corrector._not_saved | {"affine_map_"}
     _keeps_axes: ClassVar[bool] = False
 

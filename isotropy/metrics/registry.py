@@ -1,4 +1,4 @@
-"""The registry: what is known of every metric beside its value. A new metric is one entry here."""
+"""What is known of every metric beside its value. A new metric is one entry of `REGISTERED`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from isotropy.metrics import cosine, gaussian, gaussianity, pairs, partition, spectrum
 from isotropy.moments import Moments
+from isotropy.tables import METRICS
 
 __all__ = ["METRICS", "Metric", "register"]
 
@@ -89,10 +90,6 @@ def _at(bound: Bound, d: int) -> float:
     return float(bound(d) if callable(bound) else bound)
 
 
-METRICS: dict[str, Metric] = {}
-"""Every metric by name, in the order of a scorecard."""
-
-
 def register(metric: Metric) -> Metric:
     """Add a metric to `METRICS`: `score`, `compare` and `make_scorer` know it from then on.
 
@@ -101,9 +98,7 @@ def register(metric: Metric) -> Metric:
     ValueError
         If the name is taken.
     """
-    if metric.name in METRICS:
-        raise ValueError(f"A metric named {metric.name!r} is registered already; take another.")
-    METRICS[metric.name] = metric
+    METRICS.add(metric.name, metric)
     return metric
 
 
@@ -147,7 +142,7 @@ def _sphericity_pvalue(moments: Moments) -> float:
 _SPECTRUM_COST = "O(d^3), one eigendecomposition for all"
 _PARTITION_SOURCE = "Arora et al. 2016; Mu & Viswanath 2018"
 
-for _metric in (
+REGISTERED = (
     Metric(
         name="mean_cosine",
         title="mean cosine of two rows",
@@ -602,5 +597,5 @@ for _metric in (
         value_p_value=partial(gaussianity.coordinate_pvalue, "anderson_darling"),
         takes_moments=True,
     ),
-):
-    register(_metric)
+)
+"""The metrics of the library, in the order of a scorecard."""

@@ -199,7 +199,7 @@ def test_a_new_metric_is_one_function_and_one_line(gaussian):
 
 
 def test_a_name_is_taken_once():
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match="is there already"):
         register(METRICS["isoscore"])
 
 
