@@ -66,9 +66,8 @@ def test_what_cannot_be_looked_up_later_is_refused_at_once(name, entry, error):
 def test_an_unknown_name_is_told_what_there_is():
     with pytest.raises(UnknownNameError) as caught:
         CORRECTORS["whitning"]
-    assert str(caught.value).startswith(
-        "No corrector is named 'whitning'. Did you mean 'whitening'"
-    )
+    said = str(caught.value)
+    assert said.startswith("No corrector is named 'whitning'. Did you mean 'whitening'")
     assert "mean-removal" in said
     assert isinstance(caught.value, KeyError | ValueError)
     assert CORRECTORS.get("whitning") is None
