@@ -302,4 +302,22 @@ TASKS = Table(
 
 TARGETS = Table("export target")
 
-COMMANDS = Table("command")
+COMMANDS = Table(
+    "command",
+    {
+        "score": "isotropy.cli.score:score",
+        "fit": "isotropy.cli.fit:fit",
+        "apply": "isotropy.cli.apply:apply",
+        "compare": "isotropy.cli.compare:compare",
+        "report": "isotropy.cli.report:report",
+        "advise": "isotropy.cli.advise:advise",
+        "evaluate": "isotropy.cli.evaluate:evaluate",
+        "drift": "isotropy.cli.drift:drift",
+        "encode": "isotropy.cli.encode:encode",
+        "layers": "isotropy.cli.layers:layers",
+        "wrap": "isotropy.cli.wrap:wrap",
+        "check": "isotropy.cli.check:check",
+        "export": "isotropy.cli.export:export",
+        "demo": "isotropy.cli.demo:demo",
+    },
+)

@@ -11,7 +11,10 @@ import pytest
 
 import isotropy
 from isotropy.cli import main
-from isotropy.cli._specs import CLASSES, parse_corrector
+from isotropy.cli._correctors import parse_corrector
+from isotropy.io import RowWriter
+from isotropy.moments import Moments
+from isotropy.tables import COMMANDS, CORRECTORS, TASKS
 
 
 @pytest.fixture
@@ -146,8 +149,8 @@ def test_an_output_never_overwrites_its_own_input(run, rows):
     [
         (("fit", "none.npy", "-o", "c.safetensors"), "none.npy"),
         (("fit", "rows.npy", "-o", "no/folder/c.safetensors"), "does not exist"),
-        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitning"), "there are: "),
-        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:pover=1"), "takes method"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitning"), "mean 'whitening'"),
+        (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:pover=1"), "mean 'power'"),
         (("fit", "rows.npy", "-o", "c.safetensors", "-c", "whitening:power=-1"), "power must"),
         (("fit", "rows.npy", "-o", "c.safetensors", "--weights", "rows.npy"), "sample_weight"),
         (("fit", "rows.npy", "-o", "c.safetensors", "--column", "vectors"), "vectors"),
@@ -181,11 +184,98 @@ def test_notes_of_dropped_directions_go_to_stderr_once(rows, tmp_path):
 
 
 def test_every_corrector_can_be_named(rows):
-    assert {type(parse_corrector(name)) for name in CLASSES} == set(CLASSES.values())
+    for name, cls in CORRECTORS.items():
+        assert type(parse_corrector(name)) is cls
     assert parse_corrector("whitening: n_components=4 , shrinkage=oas").get_params() == (
         isotropy.Whitening(n_components=4, shrinkage="oas").get_params()
     )
     assert parse_corrector("component-removal:center=False,n_components=1").center is False
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("mean-removal:strength=abc", "strength must be a number, got 'abc'"),
+        ("mean-removal:strength=True", "strength must be a number"),
+        ("mean-removal:strength=None", "strength must be a number"),
+        ("mean-removal:0.5", "not parameter=value; mean-removal takes strength, normalize"),
+        ("whitening:powr=0.5", "no parameter is named 'powr'. Did you mean 'power'?"),
+        ("whitening:method=zcaa", "Did you mean 'zca'?"),
+        ("whitening:n_components=many", "n_components must be an integer or a number or None"),
+        ("random-rotation:n_components=1.5", "n_components must be an integer or None"),
+        ("rotation-gaussianizer:normalise=both", "no parameter"),
+        ("auto-corrector:candidates=3", "candidates"),
+    ],
+)
+def test_parameters_are_checked_before_rows_are_read(run, spec, told):
+    for command in (("fit", "-o", "c.safetensors"), ("compare",), ("report", "-o", "r.html")):
+        assert told in refused(run, *command, "no-such-file.npy", "-c", spec)
+
+
+def test_help_lists_what_the_tables_have(run):
+    told = run("--help")
+    for name in COMMANDS:
+        assert f"\n  {name} " in told
+        assert "Usage" in run(name, "-h")
+    told = "".join(run("fit", "--help").split())
+    for name in CORRECTORS:
+        assert name in told
+    assert ", ".join(TASKS) in " ".join(run("evaluate", "--help").split())
+    assert "isotropy demo" in run(code=2)
+
+
+def test_a_command_misspelt_is_told_the_near_one(run):
+    assert "Did you mean 'score'" in run("scor", code=2)
+
+
+def test_fit_writes_correctors_only_and_over_correctors_only(run, rows, tmp_path):
+    before = (tmp_path / "rows.npy").read_bytes()
+    for output in ("rows.npy", "new.npy", "new", "new.st"):
+        assert "suffix must be .safetensors" in refused(run, "fit", "rows.npy", "-o", output)
+    with RowWriter("precious.safetensors", shape=rows.shape) as out:
+        out.write(rows)
+    Moments.from_rows(rows).save("moments.safetensors")
+    for output in ("precious.safetensors", "moments.safetensors"):
+        kept = (tmp_path / output).read_bytes()
+        assert "no corrector" in refused(run, "fit", "rows.npy", "-o", output)
+        assert "no corrector" in refused(run, "advise", "rows.npy", "-o", output)
+        assert (tmp_path / output).read_bytes() == kept
+    run("fit", "rows.npy", "-o", "c.safetensors")
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    assert isinstance(isotropy.load("c.safetensors"), isotropy.MeanRemoval)
+    assert (tmp_path / "rows.npy").read_bytes() == before
+    assert "checkpoint" in refused(
+        run, "fit", "rows.npy", "-o", "d.safetensors", "--checkpoint", "d.safetensors"
+    )
+
+
+def test_a_report_is_a_page_or_markdown(run, rows, tmp_path):
+    assert ".html or .htm or .md" in refused(run, "report", "rows.npy", "-o", "rep.pdf")
+    assert not (tmp_path / "rep.pdf").exists()
+
+
+def test_texts_are_to_be_encoded_first(run, tmp_path):
+    for name in ("t.txt", "t.csv", "t.tsv", "t.jsonl"):
+        (tmp_path / name).write_text("A cat sat.\nDogs bark.\n", encoding="utf-8")
+        assert "isotropy encode" in refused(run, "score", name)
+
+
+def test_no_texts_are_an_error_and_nothing_is_written(run, tmp_path):
+    for name in ("t.txt", "t.csv", "t.jsonl"):
+        (tmp_path / name).write_text("text\n" if name == "t.csv" else "", encoding="utf-8")
+        before = set(tmp_path.iterdir())
+        assert name in refused(run, "encode", name, "-o", "e.npy")
+        assert set(tmp_path.iterdir()) == before
+
+
+def test_fit_learns_from_pairs_and_corrects_queries(run, rows, tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 300, size=(80, 2))
+    lines = [f"{a},{b},{(rows[a] * rows[b]).sum()}" for a, b in pairs if a != b]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    run("fit", "rows.npy", "-o", "p.safetensors", "-c", "weighted-removal", "--pairs", "pairs.csv")
+    assert isinstance(isotropy.load("p.safetensors"), isotropy.WeightedRemoval)
+    assert "pairs" in refused(run, "fit", "rows.npy", "-o", "q.safetensors", "-c", "pair-whitening")
 
 
 def test_encode_writes_a_row_for_each_line(run, tmp_path):

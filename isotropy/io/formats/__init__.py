@@ -14,7 +14,7 @@ from isotropy.io.formats.chunked import read_hdf5, write_hdf5
 from isotropy.io.formats.fvecs import read_bvecs, read_fvecs, write_fvecs
 from isotropy.io.formats.npy import read_npy, read_npz, write_npy, write_npz
 from isotropy.io.formats.safetensors import read_safetensors, write_safetensors
-from isotropy.io.formats.words import read_word2vec, read_word_text
+from isotropy.io.formats.words import ENCODE_FIRST, read_word2vec, read_word_text
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
@@ -65,8 +65,12 @@ def format_of(path: Path) -> Format:
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
+        texts = f" {ENCODE_FIRST}" if path.suffix.lower() in _TEXTS else ""
         raise FileError(
             path,
             f"the suffix {path.suffix!r} names no supported format; use one of "
-            f"{', '.join(FORMATS)}.",
+            f"{', '.join(FORMATS)}.{texts}",
         ) from None
+
+
+_TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", "")

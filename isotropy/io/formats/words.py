@@ -13,6 +13,9 @@ from isotropy.storage.errors import FileError
 
 __all__ = ["WordRows", "read_word2vec", "read_word_text"]
 
+ENCODE_FIRST = "If it holds texts, encode them first: `isotropy encode TEXTS -o EMBEDDINGS.npy`."
+"""Way out for those who hand in the texts where their embeddings are wanted."""
+
 _LONGEST_WORD = 4096
 _LONGEST_LINE = 2**22
 _LOOKED_AT = 20
@@ -76,10 +79,12 @@ def read_word_text(path: Path, column: str | None) -> Rows:
             "files in one.",
         )
     if not 1 <= d <= _MOST_DIMENSIONS:
-        raise FileError(path, "its first line is no word with numbers behind it.")
+        raise FileError(path, f"its first line is no word with numbers behind it. {ENCODE_FIRST}")
     rows = _TextRows(path, (n, d), begin)
-    if n:
-        next(rows._entries(0))  # row 0 tells other kinds of text from vectors
+    try:
+        next(rows._entries(0), None)  # row 0 tells other kinds of text from vectors
+    except FileError as error:
+        raise FileError(path, f"{error.problem} {ENCODE_FIRST}") from None
     return rows
 
 

@@ -1,0 +1,53 @@
+"""``isotropy apply``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isotropy.cli._files import check_output, tell
+from isotropy.cli._options import AsJson, Column, Embeddings
+
+__all__ = ["apply"]
+
+
+def apply(
+    corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
+    embeddings: Embeddings,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; suffix = format. A folder gets a file for each file read, and the "
+            "same command goes on where it was stopped. Without it, --as is a new column of the "
+            "Lance or PostgreSQL table.",
+        ),
+    ] = None,
+    column: Column = None,
+    new_column: Annotated[
+        str | None, typer.Option("--as", help="Name of the corrected column.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct embeddings with a fitted corrector, block by block."""
+    from isotropy import load
+    from isotropy.cli._progress import counter
+    from isotropy.io import open_rows
+    from isotropy.jobs import correct
+
+    estimator = load(corrector)
+    if output is None and new_column is None:
+        raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")
+    if output is not None:
+        check_output(output, embeddings, corrector)
+    rows = open_rows(embeddings, column=column)
+    with counter("apply", rows.shape[0]) as progress:
+        n, k = correct(estimator, rows, output, new_column=new_column, progress=progress)
+    tell(
+        {"rows": n, "n_features_out": k, "file": output or f"column {new_column} of {rows.path}"},
+        as_json,
+        "{rows:,} rows of {n_features_out} dimensions written to {file}",
+    )

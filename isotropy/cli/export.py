@@ -1,0 +1,40 @@
+"""``isotropy export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isotropy.cli._files import check_output, tell
+from isotropy.cli._options import AsJson
+
+__all__ = ["export"]
+
+
+def export(
+    corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for dense.")],
+    to: Annotated[str, typer.Option(help="dense, faiss, onnx, npz or safetensors.")],
+    index: Annotated[
+        Path | None, typer.Option(help="For faiss: the index to put the correction before.")
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option(help="Scale rows to length one after; by default as the corrector does."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a fitted corrector in the format of what will run it."""
+    from isotropy import load
+    from isotropy.export._write import write
+
+    estimator = load(corrector)
+    check_output(output, corrector)
+    write(estimator, to, output, normalize=normalize, index=index)
+    tell(
+        {"corrector": type(estimator).__name__, "format": to, "file": str(output)},
+        as_json,
+        "{corrector} written to {file} for {format}",
+    )

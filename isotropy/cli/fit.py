@@ -1,0 +1,109 @@
+"""``isotropy fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from isotropy.cli._correctors import CORRECTOR_HELP, parse_corrector
+from isotropy.cli._files import (
+    check_corrector_file,
+    read_pairs,
+    read_weights,
+    rows_or_moments,
+    tell,
+)
+from isotropy.cli._options import AsJson, Column, Embeddings
+
+__all__ = ["fit"]
+
+
+def fit(
+    embeddings: Embeddings,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Corrector file to write: .safetensors.")
+    ],
+    corrector: Annotated[str, typer.Option("--corrector", "-c", help=CORRECTOR_HELP)] = "whitening",
+    column: Column = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .npy file with one weight a row (frequencies).")
+    ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(help="Embeddings of queries: they will be corrected about their own mean."),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judged pairs, for correctors that learn from them: .csv or .tsv with "
+            "two row numbers (from 0) and a score."
+        ),
+    ] = None,
+    save_moments: Annotated[
+        bool, typer.Option("--moments", help="Store the moments too, so that learning can go on.")
+    ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state in this file: after a crash, the same command goes on."),
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints.")
+    ] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a corrector to embeddings, in one pass, and write it to a file."""
+    from isotropy.io import open_rows
+
+    estimator = parse_corrector(corrector)
+    check_corrector_file(output, embeddings, queries, weights, pairs, checkpoint)
+    if checkpoint is not None and checkpoint.absolute() == output.absolute():
+        raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
+    rows = open_rows(embeddings, column=column)
+    weight = None if weights is None else read_weights(weights, rows.shape[0])
+    asked: dict[str, Any] = {} if queries is None else {"queries": rows_or_moments(queries)}
+    if pairs is None and hasattr(estimator, "fit_moments"):
+        moments = _moments(estimator, rows, weight, checkpoint, checkpoint_every)
+        estimator.fit_moments(moments, **asked)
+    elif checkpoint is not None:
+        raise ValueError(f"--checkpoint: {corrector} learns from rows, all at once.")
+    else:
+        if pairs is not None:
+            asked["pairs"], asked["pair_scores"] = read_pairs(pairs)
+        estimator.fit(np.concatenate(list(rows.blocks())), sample_weight=weight, **asked)
+    estimator.save(output, **({"moments": True} if save_moments else {}))
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    told = {
+        "corrector": type(estimator).__name__,
+        "rows": rows.shape[0],
+        "n_features_in": estimator.n_features_in_,
+        "n_features_out": estimator._n_features_out,
+        "file": str(output),
+    }
+    tell(
+        told,
+        as_json,
+        "{corrector} fitted on {rows:,} rows: {n_features_in} -> {n_features_out} dimensions. "
+        "Written to {file}",
+    )
+
+
+def _moments(estimator: Any, rows: Any, weight: Any, checkpoint: Path | None, every: float) -> Any:
+    from isotropy.cli._progress import counter
+    from isotropy.jobs import stream_moments
+
+    with counter("fit", rows.shape[0]) as progress:
+        moments = stream_moments(
+            rows,
+            weight,
+            checkpoint=checkpoint,
+            every=every,
+            progress=progress,
+            **estimator._new_moments()._options(),
+        )
+    if not moments.total_weight > 0:
+        raise ValueError(f"{rows.path}: holds no rows to learn from.")
+    return moments
