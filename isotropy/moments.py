@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from isotropy.rows.arrays import (
-    BadRowError,
-    as_matrix,
-    check_weights,
-    is_block_source,
-    is_dask,
-    is_torch,
-    unit_roundoff,
-)
+from isotropy.rows.arrays import BadRowError, check_weights, unit_roundoff
+from isotropy.rows.door import as_rows
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
+from isotropy.rows.source import Rows
 from isotropy.storage.state import check_arrays, load_state, save_state
 
 __all__ = ["Moments"]
@@ -164,7 +158,7 @@ class Moments:
 
         Parameters
         ----------
-        X : array of shape (n, d), numpy or torch on any device, or `isotropy.io` rows
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
             float16, bfloat16, float32, float64 or integers. Read in blocks; never written to.
             Dask collections are summed by their own scheduler, in a tree.
         sample_weight : array of shape (n,), optional
@@ -181,33 +175,16 @@ class Moments:
             If a row holds NaN or infinity (the first is named), the number of columns differs
             from that of earlier rows, or a weight is negative.
         """
-        if is_dask(X) or is_dask(getattr(X, "source", None)):
-            from isotropy.jobs.dask import moments as of_dask
+        rows = as_rows(X)
+        options, seen = self._options(), self.n_rows
+        if rows.array is not None:
+            self._check_features(rows.shape[1])
+        summarize = partial(_summed, options=options, seen=seen, first_row=first_row, device=device)
+        self._absorb(rows.reduce(summarize, _total, sample_weight))
+        return self
 
-            self._absorb(of_dask(X, sample_weight, **self._options()))
-            return self
-        if is_block_source(X):
-            array = getattr(X, "array", None)
-            try:
-                if array is None or device is not None:
-                    return self._update_blocks(X, sample_weight, first_row, device)
-                self.update(array, sample_weight, first_row=first_row)
-            except BadRowError as error:
-                raise error.at(_place(X, error.row - first_row)) from None
-            _check_unchanged(X)
-            return self
-        X = as_matrix(X)
-        if device is not None:
-            return self._update_blocks(_Cut(X), sample_weight, first_row, device)
-        return self._update_array(X, sample_weight, first_row, self.n_rows)
-
-    def _update_array(self, X: Any, sample_weight: Any, first_row: int, seen: int) -> Moments:
+    def _sum_array(self, X: Any, weights: np.ndarray | None, first_row: int, seen: int) -> None:
         """Bring in an array; with the rows `seen` elsewhere it decides how it is multiplied."""
-        n, d = X.shape
-        weights = check_weights(sample_weight, n)
-        self._check_features(d)
-        if n == 0:
-            return self
         run = Pass(
             X,
             weights,
@@ -221,23 +198,6 @@ class Moments:
         sums = run.run()
         if sums.weight > 0:
             self._absorb(self._centred(sums, run, unit_roundoff(X)))
-        return self
-
-    def _update_blocks(self, X: Any, sample_weight: Any, first_row: int, device: Any) -> Moments:
-        n, *rest = X.shape
-        weights = check_weights(sample_weight, n)
-        if rest:  # corrected rows do not know their width in advance
-            self._check_features(rest[0])
-        part, _ = gather(
-            X.blocks(rows_at_a_time(X) * (1 if device is None else _DEVICE_BLOCKS)),
-            Moments(**self._options()),
-            self.n_rows + n,
-            weights,
-            first_row=first_row,
-            device=device,
-        )
-        self._absorb(part)
-        return self
 
     def all_reduce(self, group: Any = None) -> Moments:
         """The sum of the Moments of all processes of a `torch.distributed` group, in each of them.
@@ -493,28 +453,40 @@ class Moments:
         )
 
 
-class _Cut:
-    """An array in memory that hands its rows out in blocks."""
+def _summed(
+    rows: Rows,
+    sample_weight: Any,
+    n_rows: int,
+    *,
+    options: dict[str, Any],
+    seen: int,
+    first_row: int,
+    device: Any,
+) -> Moments:
+    """Moments of some rows, of a job of `n_rows` beside those `seen` before."""
+    new, n = Moments(**options), len(rows)
+    weights = check_weights(sample_weight, n)
+    if n == 0:
+        return new
+    try:
+        if rows.array is not None and device is None:
+            new._sum_array(rows.array, weights, first_row, seen + max(0, n_rows - n))
+            rows.check_unchanged()
+            return new
+        size = rows_at_a_time(rows) * (1 if device is None else _DEVICE_BLOCKS)
+        blocks = rows.blocks(size)
+        return gather(
+            blocks, new, seen + max(n, n_rows), weights, first_row=first_row, device=device
+        )[0]
+    except BadRowError as error:
+        raise error.at(rows.locate(error.row - first_row)) from None
 
-    def __init__(self, X: Any) -> None:
-        self._rows, self.shape = X, X.shape
-        self.dtype = np.dtype(f"f{X.dtype.itemsize}") if is_torch(X) else X.dtype
 
-    def blocks(self, rows: int) -> Iterator[Any]:
-        for start in range(0, self.shape[0], rows):
-            yield self._rows[start : start + rows]
-
-
-def _place(source: Any, row: int) -> str:
-    """Where a row of a source of several parts is to be found, as text in an error."""
-    locate = getattr(source, "locate", None)
-    return "" if locate is None else locate(row)
-
-
-def _check_unchanged(source: Any) -> None:
-    check = getattr(source, "check_unchanged", None)
-    if check is not None:
-        check()
+def _total(parts: list[Moments]) -> Moments:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def fixed_eigh(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

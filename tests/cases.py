@@ -12,6 +12,7 @@ from isotropy import (
     TaperedWhitening,
     Whitening,
 )
+from isotropy.rows import Rows
 
 
 def _gaussian(n, d, seed=0):
@@ -103,3 +104,15 @@ CORRECTORS = [
 
 FORMATS = [".arrow", ".feather", ".h5", ".npy", ".npz", ".parquet", ".safetensors"]
 """Suffixes of files of embeddings that keep names and types, and are written as well as read."""
+
+
+class Blocks(Rows):
+    """Rows that come in blocks only, cut where `cuts` say."""
+
+    def __init__(self, rows, cuts=37):
+        super().__init__(None, None, rows.shape, rows.dtype)
+        self.rows = rows
+        self.cuts = list(range(cuts, len(rows), cuts)) if isinstance(cuts, int) else cuts
+
+    def _blocks(self, block_rows, start):
+        yield from (part for part in np.split(self.rows[start:], self.cuts) if len(part))

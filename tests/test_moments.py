@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from cases import Blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -340,15 +341,9 @@ def test_a_memory_map_and_a_block_source_give_the_sums_of_the_array(tmp_path, la
     mapped = Moments.from_rows(np.load(tmp_path / "x.npy", mmap_mode="r"))
     np.testing.assert_array_equal(mapped.scatter, wanted.scatter)
 
-    class Source:
-        shape = X.shape
-
-        def blocks(self, block_rows=20):
-            yield from np.array_split(X, 7)
-
     w = np.arange(500.0)
     np.testing.assert_allclose(
-        Moments.from_rows(Source(), w).scatter, Moments.from_rows(X, w).scatter, rtol=1e-4
+        Moments.from_rows(Blocks(X, 71), w).scatter, Moments.from_rows(X, w).scatter, rtol=1e-4
     )
 
 

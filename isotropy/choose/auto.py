@@ -318,7 +318,7 @@ class AutoCorrector(AffineCorrector):
         """Some rows in float64, from any source."""
         if is_dask(X) or (is_block_source(X) and getattr(X, "array", None) is None):
             if is_dask(X):
-                from isotropy.jobs.dask import DaskRows
+                from isotropy.rows.dask import DaskRows
 
                 X = DaskRows(X)
             parts, start = [], 0

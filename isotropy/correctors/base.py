@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, is_block_source, is_dask, is_torch
+from isotropy.rows.door import as_rows
 from isotropy.storage.state import load_state, save_state
 from isotropy.tables import CORRECTORS
 
@@ -303,9 +304,14 @@ class AffineCorrector(Corrector):
         """
         check_is_fitted(self)
         if is_dask(X):
-            from isotropy.jobs.dask import transform
-
-            return transform(self, X)
+            rows = as_rows(X)
+            if rows.kind == "array" and X.shape[1] != self.n_features_in_:  # type: ignore[attr-defined]
+                raise ValueError(
+                    f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                    f"{self.n_features_in_} features as input."
+                )
+            names = list(self.get_feature_names_out())
+            return rows.map(self.transform, self._n_features_out, names)
         X = self._check_rows(X, reset=False)
         return self.affine_map_.apply(X, normalize=check_normalize(self.normalize))
 

@@ -70,6 +70,55 @@ def as_matrix(X: Any, *, name: str = "X") -> Any:
     return X
 
 
+def numpy_dtype(X: Any) -> np.dtype[Any]:
+    """The numpy type that holds the numbers of an array, numpy or torch, exactly."""
+    if not is_torch(X):
+        return np.dtype(X.dtype)
+    name = str(X.dtype).removeprefix("torch.")
+    return np.dtype("float32" if name == "bfloat16" else name)
+
+
+def to_numpy(X: Any) -> np.ndarray:
+    """The array in numpy on the processor; nothing is copied that is there already."""
+    if not is_torch(X):
+        return np.asarray(X)
+    X = X.detach().cpu()
+    rows: np.ndarray = (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    return rows
+
+
+def unit_rows(X: Any) -> Any:
+    """The rows of an array scaled to length one, in its own floating type; zero rows stay zero.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), numpy or torch
+        Floating; half precision is computed in float32.
+
+    Notes
+    -----
+    Lengths whose squares leave the type are found and those rows scaled by their largest entry
+    first, so rows of 1e-40 or 1e30 have length one in float32 too.
+    """
+    xp = namespace(X)
+    wide = X.to(xp.promote_types(X.dtype, xp.float32)) if is_torch(X) else _at_least_float32(X)
+    tiny = xp.finfo(wide.dtype).tiny ** 0.5
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        lengths = (wide * wide).sum(1)[:, None] ** 0.5
+        lost = ~((lengths > tiny * 1e8) & (lengths < 1e-1 / tiny))
+        if bool(lost.any()):
+            peak = xp.amax(abs(wide), 1)[:, None]
+            scale = xp.where(lost & (peak > 0), peak, xp.ones_like(peak))
+            wide = wide / scale
+            lengths = (wide * wide).sum(1)[:, None] ** 0.5
+        unit = wide / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
+    return unit.to(X.dtype) if is_torch(X) else unit.astype(output_dtype(X), copy=False)
+
+
+def _at_least_float32(X: np.ndarray) -> np.ndarray:
+    return X.astype(np.promote_types(output_dtype(X), np.float32), copy=False)
+
+
 def unit_roundoff(X: Any) -> float:
     """Spacing of the numbers in which the rows were stored; 0 for integers, which are exact."""
     if is_torch(X):

@@ -1,55 +1,60 @@
-"""Rows of a file of embeddings: what every format is read as."""
+"""Rows of any kind under one interface: what `as_rows` returns and what readers of files give."""
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from isotropy.rows.arrays import is_torch, numpy_dtype, output_dtype, to_numpy
 from isotropy.storage.errors import FileError
 
-__all__ = ["ArrayRows", "Rows", "check_size", "choose", "map_rows", "unusable"]
+__all__ = ["ArrayRows", "MappedRows", "MemoryRows", "Rows"]
 
 
 class Rows(ABC):
-    """The n rows of d numbers that a file holds, handed out in blocks.
+    """n rows of d numbers, handed out in blocks: an array, a file, a table, a collection.
 
-    Made by `open_rows`; the file must stay unchanged as long as its rows are in use.
+    `as_rows` makes one of anything, `isotropy.io.open_rows` of a file; a file must stay unchanged
+    as long as its rows are in use.
 
     Attributes
     ----------
-    path : Path
+    path : Path or None
+        The file; None for rows that are not in one.
     name : str or None
-        The column, tensor or archive member; None where the format has no names.
+        The column, tensor or archive member; None where there are no names.
     shape : tuple of int
         (n, d); n may be 0, d is at least 1.
     dtype : numpy.dtype
         Of the blocks, in native byte order. bfloat16 files come as float32, exactly.
-    array : ndarray of shape (n, d) or None
-        The rows as one read-only array, mostly a memory map, in the byte order of the file;
+    array : array of shape (n, d) or None
+        The rows as one array: in memory, or a read-only memory map in the byte order of the file;
         None where blocks are the only way (Parquet, Arrow, bfloat16, compressed `.npz`).
     """
 
-    array: np.ndarray | None = None
+    array: Any = None
     mapped = False
-    """Whether blocks are views of a memory map, which cost no memory of their own."""
+    """Whether blocks are views, which cost no memory of their own."""
 
     def __init__(
-        self, path: Path, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
+        self, path: Path | None, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
-        self.path = path
+        self.path: Any = path
         self.name = name
         self.shape = shape
         self.dtype = dtype.newbyteorder("=")
-        self._stamp = _stamp(path)
+        self._stamp = None if path is None else _stamp(path)
 
-    def blocks(self, block_rows: int = 16384, *, start: int = 0) -> Iterator[np.ndarray]:
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def blocks(self, block_rows: int = 16384, *, start: int = 0) -> Iterator[Any]:
         """Iterate over the rows from the first to the last; every call starts anew.
 
         Parameters
@@ -62,8 +67,9 @@ class Rows(ABC):
 
         Yields
         ------
-        block : ndarray of shape (m, d)
-            To be treated as read-only: it may be a view into the file.
+        block : array of shape (m, d)
+            To be treated as read-only: it may be a view into the file. numpy; a torch tensor where
+            the rows are one that numpy cannot hold.
 
         Raises
         ------
@@ -77,14 +83,81 @@ class Rows(ABC):
             raise ValueError(f"start must be from 0 to {self.shape[0]}, got {start}.")
         return self._checked(block_rows, start)
 
-    def _checked(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+    def _checked(self, block_rows: int, start: int) -> Iterator[Any]:
         if start < self.shape[0]:
             yield from self._blocks(block_rows, start)
         self.check_unchanged()
 
     @abstractmethod
-    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+    def _blocks(self, block_rows: int, start: int) -> Iterator[Any]:
         """Yield blocks of at most `block_rows` rows, from row `start` on."""
+
+    def in_memory(self) -> np.ndarray:
+        """All rows as one numpy array; nothing is copied that is one already."""
+        if self.array is not None:
+            return to_numpy(self.array)
+        blocks = [to_numpy(block) for block in self.blocks()]
+        return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
+
+    def take(self, numbers: Any) -> np.ndarray:
+        """The rows of these numbers, in this order, as a numpy array of shape (len(numbers), d).
+
+        Rows that come in blocks are read once from the first to the last.
+        """
+        numbers = np.asarray(numbers, dtype=np.intp)
+        if self.array is not None:
+            return to_numpy(self.array[numbers])
+        order = np.argsort(numbers, kind="stable")
+        rising, parts, first = numbers[order], [], 0
+        for block in self.blocks():
+            low, high = np.searchsorted(rising, [first, first + len(block)])
+            parts.append(to_numpy(block)[rising[low:high] - first])
+            first += len(block)
+        found = np.concatenate([np.empty((0, self.shape[1]), self.dtype), *parts])
+        out = np.empty_like(found)
+        out[order] = found
+        return out
+
+    def map(
+        self, function: Callable[[Any], Any], width: int, names: Sequence[str] | None = None
+    ) -> Any:
+        """``function`` of the rows, in the kind in which they came.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an array of shape (m, d), gives one of shape (m, width); row by row.
+        width : int
+            Numbers in a row of the result.
+        names : sequence of `width` str, optional
+            Of the columns, for collections of frames.
+
+        Returns
+        -------
+        array, Rows or collection
+            An array of an array. Rows of files stay where they are: the result is `Rows` whose
+            blocks are mapped when they are read. Dask stays lazy.
+        """
+        return MappedRows(self, function, width)
+
+    def reduce(
+        self,
+        summarize: Callable[[Rows, Any, int], Any],
+        add: Callable[[list[Any]], Any],
+        sample_weight: Any = None,
+    ) -> Any:
+        """A summary of all rows, made where they lie.
+
+        Parameters
+        ----------
+        summarize : callable
+            ``summarize(rows, weights, n_rows)`` of some of the rows, n_rows being how many there
+            are in all.
+        add : callable
+            Makes one summary of a list of them.
+        sample_weight : array of shape (n,), optional
+        """
+        return summarize(self, sample_weight, self.shape[0])
 
     def locate(self, row: int) -> str:
         """Where a row lies, as text behind its number in an error; empty if the path says it."""
@@ -96,6 +169,8 @@ class Rows(ABC):
 
     def check_unchanged(self) -> None:
         """Raise a `FileError` if the file has grown or changed since it was opened."""
+        if self.path is None:
+            return
         now = _stamp(self.path)
         if now != self._stamp:
             raise FileError(
@@ -106,18 +181,68 @@ class Rows(ABC):
 
 
 class ArrayRows(Rows):
-    """Rows that are one array already, in a memory map or in memory."""
+    """Rows of a file that are one array already, in a memory map or in memory."""
 
     mapped = True
 
-    def __init__(self, path: Path, name: str | None, array: np.ndarray) -> None:
+    def __init__(self, path: Path | None, name: str | None, array: np.ndarray) -> None:
         super().__init__(path, name, (array.shape[0], array.shape[1]), array.dtype)
-        self.array: np.ndarray = array
+        self.array = array
 
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         for first in range(start, self.shape[0], block_rows):
             block = np.asarray(self.array[first : first + block_rows])
             yield block.astype(self.dtype, copy=False)
+
+
+class MemoryRows(Rows):
+    """Rows of an array that the caller holds: numpy, or torch on any device.
+
+    A tensor on the processor whose type numpy knows is seen as a numpy view, so one code path
+    serves both; `map` gets the tensor itself.
+    """
+
+    mapped = True
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(None, None, tuple(given.shape), numpy_dtype(given))
+        self.given = given
+        held = given.detach() if is_torch(given) else given
+        shared = is_torch(held) and held.device.type == "cpu" and "bfloat16" not in str(held.dtype)
+        self.array = held.numpy() if shared else held
+
+    def _blocks(self, block_rows: int, start: int) -> Iterator[Any]:
+        for first in range(start, self.shape[0], block_rows):
+            yield self.array[first : first + block_rows]
+
+    def map(
+        self, function: Callable[[Any], Any], width: int, names: Sequence[str] | None = None
+    ) -> Any:
+        """``function`` of the array."""
+        return function(self.given)
+
+
+class MappedRows(Rows):
+    """Rows as a function gives them back, computed block by block as they are read."""
+
+    def __init__(self, rows: Rows, function: Callable[[Any], Any], width: int) -> None:
+        super().__init__(
+            None, rows.name, (rows.shape[0], width), output_dtype(np.empty(0, rows.dtype))
+        )
+        self.rows, self.function = rows, function
+        self.path = rows.path
+
+    def _blocks(self, block_rows: int, start: int) -> Iterator[Any]:
+        for block in self.rows.blocks(block_rows, start=start):
+            yield self.function(block)
+
+    def locate(self, row: int) -> str:
+        """Where the row lies that this one was made of."""
+        return self.rows.locate(row)
+
+    def check_unchanged(self) -> None:
+        """Raise a `FileError` if the source has changed since it was opened."""
+        self.rows.check_unchanged()
 
 
 def _stamp(path: Path) -> list[int] | None:
@@ -131,85 +256,3 @@ def _stamp(path: Path) -> list[int] | None:
 
 def _bytes(stamp: list[int] | None) -> str:
     return "gone" if stamp is None else f"{stamp[0]} bytes"
-
-
-def map_rows(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, *, fortran: bool = False
-) -> np.ndarray:
-    """Memory map of the rows that start `offset` bytes into the file; sizes are checked before."""
-    if 0 in shape:  # nothing to map, which the operating system would refuse
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
-
-
-def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
-    """Raise unless `found` bytes are exactly what rows of that shape and type take."""
-    wanted = shape[0] * shape[1] * dtype.itemsize
-    if found == wanted:
-        return
-    cause = (
-        "the file is truncated; write or fetch it again"
-        if found < wanted
-        else "it holds more than one array or was damaged; save the array alone"
-    )
-    raise FileError(
-        path,
-        f"its header declares {shape[0]} x {shape[1]} numbers of type {dtype.name}, "
-        f"{wanted} bytes, but {found} bytes follow: {cause}.",
-    )
-
-
-def unusable(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-    """Why an array of this shape and type holds no rows of embeddings; None if it does."""
-    if dtype.hasobject:
-        return (
-            "holds pickled Python objects, which are never loaded because a pickle can run any "
-            "code; save a plain numeric array, e.g. np.stack(list_of_vectors)"
-        )
-    if dtype.kind not in "fiub":
-        return f"has dtype {dtype}; embeddings are real numbers, save e.g. float32"
-    if len(shape) != 2:
-        return (
-            f"is {len(shape)}-D of shape {shape}; wanted 2-D, rows x dimensions: save a single "
-            "vector as x.reshape(1, -1), and more axes as X.reshape(len(X), -1)"
-        )
-    n, d = shape
-    if n < 0 or d < 1 or max(n, d) * dtype.itemsize > sys.maxsize:
-        return f"has shape {shape}; wanted n x d with d of at least 1"
-    return None
-
-
-def choose(path: Path, column: str | None, kind: str, problems: Mapping[str, str | None]) -> str:
-    """The name of the rows wanted among those a file holds.
-
-    Parameters
-    ----------
-    path : Path
-    column : str or None
-        The name asked for; None takes the only usable one.
-    kind : str
-        What the format calls its parts: "column", "tensor", "array".
-    problems : mapping of str to str or None
-        Why each part cannot be used, None where it can.
-    """
-    if not problems:
-        raise FileError(path, f"holds no {kind} at all.")
-    usable = [name for name, problem in problems.items() if problem is None]
-    if column is None:
-        if len(usable) == 1:
-            return usable[0]
-        if usable:
-            raise FileError(
-                path, f"has several {kind}s of rows; choose one with column: {_listed(usable)}."
-            )
-        described = "; ".join(f"{kind} {name!r} {text}" for name, text in problems.items())
-        raise FileError(path, f"holds no rows of numbers: {described}.")
-    if column not in problems:
-        raise FileError(path, f"has no {kind} {column!r}; it has {_listed(problems)}.")
-    if problem := problems[column]:
-        raise FileError(path, f"{kind} {column!r} {problem}.")
-    return column
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(map(repr, names))

@@ -17,7 +17,9 @@ from isotropy._render import html_table, markdown_table, number, text_table
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments, is_small
-from isotropy.rows.arrays import as_matrix, blas_threads, block_rows, is_block_source, is_dask
+from isotropy.rows.arrays import as_matrix, is_block_source, is_dask
+from isotropy.rows.door import as_rows
+from isotropy.rows.source import MappedRows
 
 __all__ = ["Comparison", "Score", "Scorecard", "compare", "score"]
 
@@ -221,7 +223,7 @@ def score(
 def _as_rows(X: Any) -> Any:
     """Moments and block sources as they are, Dask part by part, all else as a matrix."""
     if is_dask(X):
-        from isotropy.jobs.dask import DaskRows
+        from isotropy.rows.dask import DaskRows
 
         return DaskRows(X)
     return X if isinstance(X, Moments) or is_block_source(X) else as_matrix(X)
@@ -460,9 +462,9 @@ def compare(
         elif is_dask(getattr(rows, "source", None)) and hasattr(corrector, "affine_map_"):
             cards[name] = card(_as_rows(corrector.transform(rows.source)))
         elif any(metric.needs == "rows" for metric in chosen):
-            cards[name] = card(in_memory(_Corrected(rows, corrector)))
+            cards[name] = card(in_memory(_corrected(rows, corrector)))
         else:
-            cards[name] = card(_Corrected(rows, corrector))
+            cards[name] = card(_corrected(rows, corrector))
     return Comparison(cards)
 
 
@@ -514,20 +516,8 @@ def _score_mapped(corrector: Any, moments: Moments, chosen: Sequence[Metric]) ->
     return Scorecard({}, (moments.n_rows, d), n, None, left_out)
 
 
-class _Corrected:
-    """Rows as a corrector gives them back, one block at a time."""
-
-    def __init__(self, rows: Any, corrector: Any) -> None:
-        self.rows, self.corrector = rows, corrector
-        self.shape = (rows.shape[0],)
-
-    def blocks(self, wanted: int | None = None) -> Iterator[Any]:
-        """Corrected blocks, each large enough to keep all threads at work."""
-        n, d = self.rows.shape
-        step = block_rows(d, 8) * blas_threads()
-        if is_block_source(self.rows):
-            blocks = self.rows.blocks(step)
-        else:
-            blocks = (self.rows[start : start + step] for start in range(0, n, step))
-        for block in blocks:
-            yield as_matrix(self.corrector.transform(block))
+def _corrected(rows: Any, corrector: Any) -> MappedRows:
+    """Rows as a corrector gives them back, never all at once."""
+    rows = as_rows(rows)
+    width = corrector.transform(rows.take([0])).shape[1]
+    return MappedRows(rows, corrector.transform, width)

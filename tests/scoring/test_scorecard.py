@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from cases import Blocks
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
 from isotropy import ComponentRemoval, MeanRemoval, Moments, Whitening, compare, score
 from isotropy.metrics import METRICS
-from isotropy.scoring.scorecard import _Corrected
 
 
 @pytest.fixture
@@ -29,17 +29,6 @@ def counted(monkeypatch):
 def large(monkeypatch):
     """No job counts as small."""
     monkeypatch.setattr("isotropy.scoring.scorecard.is_small", lambda n, d: False)
-
-
-class Blocks:
-    """Rows that come in blocks only."""
-
-    def __init__(self, rows, block=37):
-        self.rows, self.shape, self.block = rows, rows.shape, block
-
-    def blocks(self, block_rows=None):
-        for start in range(0, len(self.rows), self.block):
-            yield self.rows[start : start + self.block]
 
 
 class Doubling(TransformerMixin, BaseEstimator):
@@ -263,8 +252,7 @@ def test_any_transformer_may_be_compared(gaussian):
 
 
 def test_corrected_rows_are_never_held_together(gaussian, large, monkeypatch):
-    monkeypatch.setattr("isotropy.scoring.scorecard.block_rows", lambda d, itemsize: 16)
-    monkeypatch.setattr("isotropy.scoring.scorecard.blas_threads", lambda: 2)
+    monkeypatch.setattr("isotropy.moments.rows_at_a_time", lambda rows: 32)
     seen = []
     monkeypatch.setattr(Doubling, "transform", lambda self, X: seen.append(len(X)) or 2 * X)
     table = compare(gaussian, {"doubled": Doubling()})
@@ -288,7 +276,6 @@ def test_streamed_rows_are_compared_in_blocks(gaussian):
     table, expected = compare(Blocks(gaussian), correctors), compare(gaussian, correctors)
     for name, card in expected.scorecards.items():
         assert_same(table[name], card)
-    assert len(next(_Corrected(Blocks(gaussian), Doubling()).blocks())) == 37
 
 
 def test_moments_are_compared_in_closed_form(gaussian):

@@ -10,8 +10,9 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from isotropy._optional import require
+from isotropy.io.checks import choose
 from isotropy.io.target import Target
-from isotropy.rows.source import Rows, choose
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, NoRowsError, damage
 
 __all__ = [

@@ -10,8 +10,9 @@ from typing import IO, Any
 import numpy as np
 
 from isotropy._optional import require
+from isotropy.io.checks import choose, unusable
 from isotropy.io.target import Target
-from isotropy.rows.source import Rows, choose, unusable
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
 
 __all__ = ["read_hdf5", "read_zarr", "write_hdf5"]

@@ -9,8 +9,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from isotropy.io.checks import map_rows
 from isotropy.io.target import Target
-from isotropy.rows.source import Rows, map_rows
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
 __all__ = ["read_bvecs", "read_fvecs", "write_fvecs"]

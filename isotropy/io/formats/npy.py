@@ -15,8 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from isotropy.io.checks import check_size, choose, map_rows, unusable
 from isotropy.io.target import Target
-from isotropy.rows.source import ArrayRows, Rows, check_size, choose, map_rows, unusable
+from isotropy.rows.source import ArrayRows, Rows
 from isotropy.storage.errors import FileError, damage
 
 __all__ = ["read_npy", "read_npz", "write_npy", "write_npz"]

@@ -11,8 +11,9 @@ from typing import IO, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from isotropy.io.checks import check_size, choose, map_rows, unusable
 from isotropy.io.target import Target
-from isotropy.rows.source import ArrayRows, Rows, check_size, choose, map_rows, unusable
+from isotropy.rows.source import ArrayRows, Rows
 from isotropy.storage.errors import FileError, damage
 
 __all__ = ["read_safetensors", "write_safetensors"]

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.rows.source import Rows, choose
+from isotropy.io.checks import choose
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
 __all__ = ["PostgresRows", "is_database", "read_postgres"]
