@@ -300,7 +300,16 @@ TASKS = Table(
     },
 )
 
-TARGETS = Table("export target")
+TARGETS = Table(
+    "export target",
+    {
+        "dense": "isotropy.export.dense:write_dense",
+        "faiss": "isotropy.export.faiss:write_index",
+        "onnx": "isotropy.export.onnx:to_onnx",
+        "npz": "isotropy.export.npz:to_npz",
+        "safetensors": "isotropy.export.safetensors:to_safetensors",
+    },
+)
 
 COMMANDS = Table(
     "command",

@@ -9,6 +9,7 @@ import typer
 
 from isotropy.cli._files import check_output, tell
 from isotropy.cli._options import AsJson
+from isotropy.tables import TARGETS
 
 __all__ = ["export"]
 
@@ -16,7 +17,7 @@ __all__ = ["export"]
 def export(
     corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for dense.")],
-    to: Annotated[str, typer.Option(help="dense, faiss, onnx, npz or safetensors.")],
+    to: Annotated[str, typer.Option(help="One of: " + ", ".join(TARGETS) + ".")],
     index: Annotated[
         Path | None, typer.Option(help="For faiss: the index to put the correction before.")
     ] = None,
@@ -28,13 +29,13 @@ def export(
 ) -> None:
     """Write a fitted corrector in the format of what will run it."""
     from isotropy import load
-    from isotropy.export._write import write
+    from isotropy.export import write
 
     estimator = load(corrector)
     check_output(output, corrector)
-    write(estimator, to, output, normalize=normalize, index=index)
-    tell(
-        {"corrector": type(estimator).__name__, "format": to, "file": str(output)},
-        as_json,
-        "{corrector} written to {file} for {format}",
-    )
+    file, *queries = map(str, write(estimator, to, output, normalize=normalize, index=index))
+    told = {"corrector": type(estimator).__name__, "format": to, "file": file}
+    if queries:
+        told["queries"] = queries[0]
+    also = ", and for queries to {queries}," if queries else ""
+    tell(told, as_json, "{corrector} written to {file}" + also + " for {format}")

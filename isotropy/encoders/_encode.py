@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sized
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +13,10 @@ from numpy.typing import NDArray
 
 from isotropy.encoders._layers import POOLINGS, layer_embedder
 from isotropy.encoders._models import check_device, check_max_length, lent, load
+from isotropy.encoders._texts import Embed, at_least_one, checked_texts, encoded_blocks, text_bar
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-    Embed = Callable[[list[str]], Any]
-    Advance = Callable[[int], None]
 
 
 def encode(
@@ -105,7 +101,7 @@ def encode(
     >>> encode("minilm", ["A cat sat.", "Markets fell."], layer=3).shape
     (2, 384)
     """
-    texts = list(_checked(texts))
+    texts = list(checked_texts(texts))
     (rows,) = encode_blocks(
         model,
         texts,
@@ -155,57 +151,19 @@ def encode_blocks(
         As for `encode`. A text that is not a string raises at the call where `texts` can be
         looked through, and when it is reached where `texts` is an iterator.
     """
-    checked = _checked(texts)
+    checked = checked_texts(texts)
     layer = _check_layer(layer, pooling)
-    batch_size, block = _at_least_one(batch_size=batch_size), _at_least_one(block=block)
+    batch_size, block = at_least_one(batch_size=batch_size), at_least_one(block=block)
     if max_length is not None:
-        max_length = _at_least_one(max_length=max_length)
+        max_length = at_least_one(max_length=max_length)
     where = check_device(device)
     loaded = load(model, where)
     check_max_length(loaded, max_length)
     borrowed = partial(lent, loaded, where, max_length)
     with borrowed():
         embed = _embedder(loaded, layer, pooling, batch_size)
-    bar = _bar(len(texts) if isinstance(texts, Sized) else None, progress)
-    return _stream(embed, checked, borrowed, bar, batch_size, block)
-
-
-def _stream(
-    embed: Embed,
-    texts: Iterator[str],
-    borrowed: Callable[[], AbstractContextManager[None]],
-    bar: AbstractContextManager[Advance],
-    batch_size: int,
-    block: int,
-) -> Iterator[NDArray[np.float32]]:
-    with bar as advance:
-        part = list(islice(texts, block))
-        if not part:  # the rows of one text, cut to none, have the right width
-            with borrowed():
-                rows = np.asarray(embed(["text"]), dtype=np.float32)[:0]
-            yield rows
-        while part:
-            with borrowed():
-                rows = _encode_block(embed, part, batch_size, advance)
-            yield rows
-            part = list(islice(texts, block))
-
-
-def _encode_block(
-    embed: Embed, texts: list[str], batch_size: int, advance: Advance
-) -> NDArray[np.float32]:
-    """Rows of the texts, which go through in batches of similar length, the longest first."""
-    order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    rows: NDArray[np.float32] | None = None
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        found = np.asarray(embed([texts[index] for index in batch]), dtype=np.float32)
-        if rows is None:
-            rows = np.empty((len(texts), found.shape[1]), dtype=np.float32)
-        rows[batch] = found
-        advance(len(batch))
-    assert rows is not None
-    return rows
+    bar = text_bar(len(texts) if isinstance(texts, Sized) else None, progress)
+    return encoded_blocks(embed, checked, borrowed, bar, batch_size, block)
 
 
 def _embedder(
@@ -230,36 +188,6 @@ def _output(model: SentenceTransformer, batch_size: int, texts: list[str]) -> An
     return rows[: len(texts)]
 
 
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """An iterator over texts that are strings; what is no iterator is looked through at once."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        raise ValueError(
-            f"texts must be an iterable of strings, got {type(texts).__name__}. "
-            "Put a single text in a list."
-        )
-    if not isinstance(texts, Iterator):
-        for _ in _strings(texts):
-            pass
-    return _strings(texts)
-
-
-def _strings(texts: Iterable[str]) -> Iterator[str]:
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"texts must be strings, got {type(text).__name__} ({text!r:.40}) at position "
-                f"{position}. Fill or drop such entries first."
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"texts must be Unicode, got half a surrogate pair ({error.object[error.start]!r}) "
-                f"at position {position}. Was it decoded with errors='surrogateescape'?"
-            ) from error
-        yield text
-
-
 def _check_layer(layer: str | int, pooling: str | None) -> str | int:
     if pooling is not None and pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)} or None, got {pooling!r}.")
@@ -278,34 +206,3 @@ def _check_layer(layer: str | int, pooling: str | None) -> str | int:
     raise ValueError(
         f"layer must be 'output', 'last', 'first-last-avg' or an integer, got {layer!r}."
     )
-
-
-def _at_least_one(**argument: Any) -> int:
-    ((name, value),) = argument.items()
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-    return number
-
-
-@contextmanager
-def _bar(total: int | None, shown: bool) -> Iterator[Advance]:
-    """A bar that counts texts on standard error, as a function that takes how many came."""
-    if not shown:
-        yield lambda count: None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Encoding texts", total=total)
-        yield lambda count: bar.advance(task, count)

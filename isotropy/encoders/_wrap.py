@@ -21,8 +21,8 @@ from isotropy.choose import AutoCorrector
 from isotropy.correctors import AffineCorrector, Whitening
 from isotropy.correctors import load as load_corrector
 from isotropy.correctors.base import Corrector
-from isotropy.encoders._encode import _at_least_one, _bar, _checked, _stream
 from isotropy.encoders._models import check_device, lent, load
+from isotropy.encoders._texts import at_least_one, checked_texts, encoded_blocks, text_bar
 from isotropy.export.dense import native, to_dense
 from isotropy.io.texts import documentation_sentences, read_texts
 from isotropy.moments import Moments
@@ -120,7 +120,7 @@ def wrap(
     >>> encoder.encode(texts).shape
     (4, 384)
     """
-    where, batch_size = check_device(device), _at_least_one(batch_size=batch_size)
+    where, batch_size = check_device(device), at_least_one(batch_size=batch_size)
     encoder = load(encoder, where)
     if (queries is not None or query_corrector is not None) and prompt_name is not None:
         raise ValueError("prompt_name is for one kind of text; queries bring prompts of their own.")
@@ -175,9 +175,9 @@ def _rows_of(
     def embed(batch: list[str]) -> Any:
         return call(batch, batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False)
 
-    bar = _bar(len(texts) if isinstance(texts, Sized) else None, progress)
+    bar = text_bar(len(texts) if isinstance(texts, Sized) else None, progress)
     borrowed = partial(lent, encoder, where, None)
-    return _stream(embed, _checked(texts), borrowed, bar, batch_size, _BLOCK)
+    return encoded_blocks(embed, checked_texts(texts), borrowed, bar, batch_size, _BLOCK)
 
 
 class _Fit:
@@ -209,7 +209,7 @@ def _fit(corrector: Corrector, texts: Texts, rows_of: Any, name: str) -> _Fit:
 
     corrector = clone(corrector)
     if isinstance(corrector, AutoCorrector):
-        texts = list(_checked(texts))
+        texts = list(checked_texts(texts))
         rows = np.concatenate(list(blocks()))
         corrector.fit(rows, texts=texts)  # it chooses by what the texts say
         n = len(rows)

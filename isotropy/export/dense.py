@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 from isotropy._optional import require
-from isotropy.export._parts import parts_of
+from isotropy.export.parts import parts_of
+from isotropy.storage.whole import whole_folder
 
-__all__ = ["native", "to_dense"]
+__all__ = ["dense_of", "native", "to_dense", "write_dense"]
 
 
 def native(name: str) -> Any:
@@ -77,3 +79,34 @@ def dense_of(matrix: Any, bias: Any) -> Any:
         init_weight=torch.tensor(matrix.T, dtype=torch.float32),
         init_bias=torch.tensor(bias, dtype=torch.float32),
     )
+
+
+def write_dense(
+    corrector: Any, path: str | os.PathLike[str], *, normalize: bool | None = None
+) -> None:
+    """Write the modules of `to_dense` to a folder, each into a folder of its own.
+
+    Parameters
+    ----------
+    corrector : AffineMap or fitted affine corrector
+    path : path-like
+        A folder that does not exist or is empty; it appears whole or not at all. In it are
+        ``0_Dense``, or ``0_Normalize`` and ``1_Dense``, and so on, as `SentenceTransformer` keeps
+        its modules.
+    normalize : bool, optional
+        Whether to scale the result to length one; by default what the corrector does.
+
+    Raises
+    ------
+    ValueError
+        If the corrector is not affine or not fitted.
+    FileError
+        If the folder cannot be written.
+    ImportError
+        If sentence-transformers is missing (``isotropy[encoders]``).
+    """
+    with whole_folder(path) as folder:
+        for number, module in enumerate(to_dense(corrector, normalize=normalize)):
+            part = folder / f"{number}_{type(module).__name__}"
+            part.mkdir()
+            module.save(str(part))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.export._parts import parts_of
+from isotropy.export.parts import parts_of
 from isotropy.storage.state import library_version
 from isotropy.storage.whole import whole_file
 

@@ -237,7 +237,7 @@ def test_a_missing_package_is_named(module, missing, extra):
 import sys
 sys.modules["{missing}"] = None
 try:
-    import isotropy.encoders.{module}
+    import isotropy.encoders.integrations.{module}
 except ImportError as error:
     print(error)
 """

@@ -24,6 +24,7 @@ from isotropy import (
 )
 from isotropy.cli import main
 from isotropy.io import FileError
+from isotropy.tables import TARGETS
 
 KINDS = {
     "mean": MeanRemoval(),
@@ -99,6 +100,50 @@ def test_a_far_mean_loses_nothing_in_float32_faiss_and_onnx():
     (dense,) = export.to_dense(corrector)
     through = X @ dense.linear.weight.detach().numpy().T + dense.linear.bias.detach().numpy()
     assert np.abs(through - wanted).max() > np.abs(Z - wanted).max()
+
+
+_PREPENDED = """
+import gc, sys
+import faiss, numpy as np
+from isotropy import Whitening, export
+
+X = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32) + 3
+corrector = Whitening(normalize="both").fit(X)
+Y = corrector.transform(X)
+for recipe in ("Flat", "PCA8,Flat", "PCA8,L2norm,Flat", "RR8,Flat", "IDMap,Flat"):
+    made = faiss.index_factory(16, recipe)
+    made.train(Y)
+    made.add(Y) if not recipe.startswith("IDMap") else made.add_with_ids(Y, np.arange(300))
+    faiss.write_index(made, sys.argv[1])
+    for index in (made, faiss.read_index(sys.argv[1])):
+        kept, wanted = type(index), index.search(Y[:9], 4)
+        whole = export.prepend(index, corrector)
+        again = export.prepend(whole, corrector.affine_map_)
+        found = whole.search(X[:9], 4)
+        assert (found[1] == wanted[1]).all(), recipe
+        np.testing.assert_allclose(found[0], wanted[0], atol=1e-4)
+        back = faiss.deserialize_index(faiss.serialize_index(whole))
+        assert (back.search(X[:9], 4)[1] == wanted[1]).all(), recipe
+        # What the user gave searches as it did, and for as long as anybody needs it.
+        assert index.d == 16 and type(index) is kept
+        assert (index.search(Y[:9], 4)[1] == wanted[1]).all(), recipe
+        del index
+        gc.collect()
+        assert (whole.search(X[:9], 4)[1] == wanted[1]).all(), recipe
+        again.search(X[:9], 4)
+        del whole, again
+        gc.collect()
+print("alive")
+"""
+
+
+def test_the_index_given_stays_as_it_was_and_nothing_is_freed_twice(tmp_path):
+    # In a process of its own: an index that owns a transform of ours ends it.
+    pytest.importorskip("faiss")
+    done = subprocess.run(
+        [sys.executable, "-c", _PREPENDED, str(tmp_path / "index")], capture_output=True, text=True
+    )
+    assert done.stdout == "alive\n", (done.returncode, done.stderr)
 
 
 def test_an_index_of_another_width_is_refused():
@@ -182,6 +227,16 @@ def test_normalize_can_be_overruled(tmp_path):
     export.to_npz(corrector, tmp_path / "a.npz", normalize=True)
     assert np.load(tmp_path / "a.npz")["normalize"].tolist() == [0, 1]
     assert len(export.to_dense(corrector, normalize=True)) == 2
+
+
+@pytest.mark.parametrize("write", [export.to_npz, export.to_safetensors])
+def test_numbers_that_do_not_fit_the_type_are_refused(write, tmp_path):
+    corrector = MeanRemoval().fit(rows(mean=1e6))
+    with pytest.raises(ValueError, match="bias and mean does not fit into float16"):
+        write(corrector, tmp_path / "a", dtype=np.float16)
+    with pytest.raises(ValueError, match="dtype must be a floating type"):
+        write(corrector, tmp_path / "a", dtype=int)
+    assert not list(tmp_path.iterdir())
 
 
 # -- sentence-transformers modules ---------------------------------------------------------------
@@ -339,7 +394,7 @@ def saved(tmp_path_factory):
     return folder / "w.safetensors"
 
 
-@pytest.mark.parametrize("to", ["dense", "faiss", "onnx", "npz", "safetensors"])
+@pytest.mark.parametrize("to", TARGETS)
 def test_the_command_writes_every_format(run, saved, to, tmp_path):
     out = tmp_path / "out"
     code, told, errors = run("export", saved, "--to", to, "-o", out, "--json")
@@ -375,9 +430,15 @@ def test_the_command_refuses_in_one_line(run, saved, tmp_path):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(saved.read_bytes()[:200])
     cases = [
-        (["export", saved, "--to", "gguf", "-o", tmp_path / "x"], "--to must be one of dense"),
+        (
+            ["export", saved, "--to", "gguf", "-o", tmp_path / "x"],
+            "No export target is named 'gguf'",
+        ),
         (["export", damaged, "--to", "npz", "-o", tmp_path / "x"], "damaged.safetensors"),
-        (["export", saved, "--to", "npz", "--index", saved, "-o", tmp_path / "x"], "--index is"),
+        (
+            ["export", saved, "--to", "npz", "--index", saved, "-o", tmp_path / "x"],
+            "index is for",
+        ),
         (["export", saved, "--to", "faiss", "--index", saved, "-o", tmp_path / "x"], "not a faiss"),
         (["export", saved, "--to", "dense", "-o", tmp_path], "not an empty folder"),
     ]

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.autograd import gradcheck  # noqa: E402
+from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 
 from isotropy import losses, metrics  # noqa: E402
 from isotropy.losses import _base, cosine, pairs  # noqa: E402
@@ -37,6 +37,11 @@ def views(name, n=12, d=5, dtype=torch.float64):
     """The arguments of a loss: one view, or two of the same rows."""
     X = rows(n, d, dtype=dtype)
     return (X, X + 0.3 * rows(n, d, seed=1, dtype=dtype)) if name in TWO_VIEWS else (X,)
+
+
+def ids_of(name, *numbers):
+    """Ids, for the losses that want them beside their queue."""
+    return {"ids": torch.arange(*numbers)} if name in OF_ROWS and EVERY[name].needs_ids else {}
 
 
 def module_value(name, value):
@@ -215,6 +220,41 @@ def test_gradients(name, n):
     assert gradcheck(EVERY[name]().eval(), given, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_second_derivatives(name):
+    X = tuple(V.requires_grad_() for V in views(name, 5, 3))
+    option = {"n_slices": 8} if name == "sliced_epps_pulley" else {}
+    assert gradgradcheck(lambda *V: getattr(losses, name)(*V, **option), X, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mean_cosine", "uniformity"])
+def test_second_derivatives_beside_zero_rows(name):
+    X = torch.cat([torch.zeros(1, 3, dtype=torch.float64), rows(5, 3)]).requires_grad_()
+    plain = globals()[f"plain_{name}"]
+    kept = X[1:].detach().requires_grad_()
+    found, wanted = (
+        torch.autograd.grad(
+            torch.autograd.grad(value, given, create_graph=True)[0].square().sum(), given
+        )[0]
+        for value, given in ((getattr(losses, name)(X), X), (plain(kept), kept))
+    )
+    torch.testing.assert_close(found[1:], wanted)
+    assert (found[0] == 0).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_compiled_in_one_graph(name):
+    """No loss asks for the value of a tensor on its way, which would also wait for a GPU."""
+    X = torch.cat([rows(9, 4), torch.zeros(1, 4, dtype=torch.float64)]).requires_grad_()
+    given = (X, X.flip(0)) if name in TWO_VIEWS else (X,)
+    torch.compiler.reset()
+    value = torch.compile(getattr(losses, name), fullgraph=True, backend="eager")(*given)
+    wanted = getattr(losses, name)(*given)
+    assert value.item() == pytest.approx(wanted.item(), rel=1e-12)
+    found, expected = (torch.autograd.grad(v, X)[0] for v in (value, wanted))
+    torch.testing.assert_close(found, expected)
+
+
 def test_gradients_of_rows_in_several_blocks(monkeypatch):
     monkeypatch.setattr(cosine, "_BLOCK_BYTES", 1)
     monkeypatch.setattr(pairs, "_BLOCK", 3)
@@ -265,6 +305,8 @@ def hard_rows():
         "one": X[:1],
         "two": X[:2],
         "three": X[:3],
+        "four": X[:4],
+        "one alive": torch.cat([X[:1], torch.zeros(3, 4)]),
         "empty": X[:0],
         "one column": X[:, :1],
     }
@@ -288,6 +330,18 @@ def test_hard_rows_are_finite(name, kind, dtype):
     assert value.dtype == torch.float32 and value.ndim == 0 and torch.isfinite(value)
     value.backward()
     assert X.grad.dtype == dtype and torch.isfinite(X.grad).all()
+
+
+@pytest.mark.parametrize("n", range(5))
+@pytest.mark.parametrize("name", OF_MOMENTS + OF_ROWS)
+def test_the_past_of_small_batches_is_finite(name, n):
+    module = EVERY[name](**({"momentum": 0.9} if name in OF_MOMENTS else {"queue": 6}))
+    for size in (n, 0, n, 3):
+        X = rows(size, 4, seed=size).half().requires_grad_()
+        given = (X, X.flip(0)) if name in TWO_VIEWS else (X,)
+        value = module(*given, **ids_of(name, size))
+        value.backward()
+        assert torch.isfinite(value) and torch.isfinite(X.grad).all()
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -416,7 +470,7 @@ def test_gradients_flow_through_the_batch_s_part(name):
 def test_evaluation_takes_the_rows_alone_and_leaves_the_past(name):
     option = {"momentum": 0.9} if name in OF_MOMENTS else {"queue": 100}
     module, given = EVERY[name](**option), views(name)
-    module(*[V * 3 - 1 for V in given])
+    module(*[V * 3 - 1 for V in given], **ids_of(name, 12))
     past = module._past
     module.eval()
     assert module(*given).item() == pytest.approx(EVERY[name]().eval()(*given).item())
@@ -428,21 +482,51 @@ def test_evaluation_takes_the_rows_alone_and_leaves_the_past(name):
 @pytest.mark.parametrize("name", OF_MOMENTS + OF_ROWS)
 def test_the_past_belongs_to_one_kind_of_rows(name):
     module = EVERY[name](**({"momentum": 0.9} if name in OF_MOMENTS else {"queue": 9}))
-    module(*views(name, 6, 5))
+    module(*views(name, 6, 5), **ids_of(name, 6))
     with pytest.raises(ValueError, match="reset"):
-        module(*views(name, 6, 4))
+        module(*views(name, 6, 4), **ids_of(name, 6))
 
 
 @pytest.mark.parametrize("name", OF_ROWS)
 def test_a_queue_is_rows_appended(name):
     module, batches = EVERY[name](queue=20), [rows(8, 5, seed=k) for k in range(4)]
-    for batch in batches:
-        value = module(batch)
+    for k, batch in enumerate(batches):
+        value = module(batch, **ids_of(name, 8 * k, 8 * k + 8))
     # Four batches of 8, of which the last met 20 rows before it.
     rows_met = torch.cat([batches[3], batches[2], batches[1], batches[0][:4]])
     option = {"random_state": 3} if name == "sliced_epps_pulley" else {}
     assert value.item() == pytest.approx(getattr(losses, name)(rows_met, **option).item())
-    assert torch.equal(module._past, rows_met[:20])
+    assert torch.equal(module._past.rows, rows_met[:20])
+
+
+@pytest.mark.parametrize("name", OF_ROWS)
+def test_a_row_that_comes_again_does_not_meet_its_past_copy(name):
+    """The epochs of a small set: past copies would be each row's nearest, at a distance of 0."""
+    X, ids, module = rows(12, 5).requires_grad_(), torch.arange(12), EVERY[name](queue=50)
+    for epoch in range(3):
+        for order in torch.randperm(12, generator=torch.manual_seed(epoch)).split(4):
+            value = module(X[order], ids=ids[order])
+    others = torch.cat([X[order], X[~torch.isin(ids, order)]])
+    option = {"random_state": 8} if name == "sliced_epps_pulley" else {}
+    wanted = getattr(losses, name)(others, **option)
+    assert value.item() == pytest.approx(wanted.item())
+    assert sorted(module._past.ids.tolist()) == list(range(12))
+    (gradient,) = torch.autograd.grad(value, X)
+    assert (gradient[order] != 0).any(dim=1).all()
+
+
+def test_ids_are_checked():
+    X = rows(6, 5)
+    with pytest.raises(ValueError, match="needs ids="):
+        losses.KoLeo(queue=9)(X)
+    for wrong in (torch.arange(5), torch.arange(6.0)):
+        with pytest.raises(ValueError, match="6 integers"):
+            losses.Uniformity(queue=9)(X, ids=wrong)
+    module = losses.Uniformity(queue=20)  # without ids every row counts as new
+    module(X)
+    module(X, ids=torch.arange(6))
+    assert len(module._past.rows) == 12
+    assert losses.KoLeo()(X) == losses.KoLeo(queue=9).eval()(X) == losses.koleo(X)
 
 
 def test_directions_change_in_training_and_stay_in_evaluation():

@@ -15,7 +15,7 @@ from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector
 from isotropy.correctors import load as load_corrector
 from isotropy.correctors.base import Corrector
-from isotropy.encoders._encode import _at_least_one, _checked
+from isotropy.encoders._texts import at_least_one, checked_texts
 from isotropy.io.texts import read_texts
 
 __all__ = ["correct", "fit_on", "fitted"]
@@ -67,9 +67,9 @@ def fit_on(
     batch_size: int,
 ) -> Any:
     """A clone of `corrector`, fitted to what `embed` gives for the texts, batch by batch."""
-    batch_size = _at_least_one(batch_size=batch_size)
+    batch_size = at_least_one(batch_size=batch_size)
     corrector = clone(corrector)
-    lines = read_texts(texts) if isinstance(texts, str | os.PathLike) else _checked(texts)
+    lines = read_texts(texts) if isinstance(texts, str | os.PathLike) else checked_texts(texts)
     batches = iter(lambda: list(islice(lines, batch_size)), [])
     blocks = (np.asarray(embed(batch), dtype=np.float64) for batch in batches)
     if isinstance(corrector, AffineCorrector):

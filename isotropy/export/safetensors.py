@@ -1,4 +1,4 @@
-"""Files that need no library of ours, or none at all, to be read."""
+"""A plain safetensors file, which a dozen lines read without any library but numpy."""
 
 from __future__ import annotations
 
@@ -7,22 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from isotropy.export._parts import parts_of
+from isotropy.export.parts import arrays_of
 from isotropy.storage.state import library_version
 from isotropy.storage.whole import whole_file
 
-__all__ = ["to_npz", "to_safetensors"]
-
-
-def _arrays(corrector: Any, normalize: bool | None, dtype: Any) -> dict[str, np.ndarray]:
-    affine, before, after = parts_of(corrector, normalize)
-    return {
-        "matrix": np.ascontiguousarray(affine.matrix, dtype=dtype),
-        "bias": affine.bias.astype(dtype),
-        "mean": affine.mean.astype(dtype),
-        "offset": affine.offset.astype(dtype),
-        "normalize": np.array([before, after], dtype=np.uint8),
-    }
+__all__ = ["to_safetensors"]
 
 
 def to_safetensors(
@@ -73,18 +62,6 @@ def to_safetensors(
     from safetensors.numpy import save
 
     told = {"producer": f"isotropy {library_version()}", "corrector": type(corrector).__name__}
-    content = save(_arrays(corrector, normalize, dtype), metadata=told)
+    content = save(arrays_of(corrector, normalize, dtype), metadata=told)
     with whole_file(path) as file:
         file.write(content)
-
-
-def to_npz(
-    corrector: Any,
-    path: str | os.PathLike[str],
-    *,
-    normalize: bool | None = None,
-    dtype: Any = np.float32,
-) -> None:
-    """Write what `to_safetensors` writes, under the same names, to an .npz file for numpy."""
-    with whole_file(path) as file:
-        np.savez(file, **_arrays(corrector, normalize, dtype))  # type: ignore[arg-type]
