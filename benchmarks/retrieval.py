@@ -176,7 +176,7 @@ def hubness(collection: Collection, D: np.ndarray, Q: np.ndarray, where: dict) -
             left, right, known = (corrector.transform(rows) for rows in (D, asked, bank))
         base = None
         for alpha in (0.0, 0.25, 0.5, 0.75, 1.0):
-            bias = HubnessBias(10, alpha=alpha).fit(known)
+            bias = HubnessBias(10, alpha=alpha).fit(left, queries=known)
             stored, question = bias.transform(left), bias.transform_queries(right)
             found = judged_scores(question @ stored.T, judged)
             base = found if base is None else base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from isotropy.rows.arrays import (
     workers_for,
     working_block,
 )
-from isotropy.storage.state import check_arrays, load_state, save_state
+from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +93,7 @@ class AffineMap:
         if self.offset.shape != (k,):
             raise ValueError(f"offset must have shape ({k},), got {self.offset.shape}.")
         self._cast: dict[tuple[str, str], _NumpyRows] = {}
+        self._moved: dict[bytes, AffineMap] = {}
         self._inverse = None if inverse is None else _finite("inverse", inverse, 2)
         if self._inverse is not None and self._inverse.shape != (k, d):
             raise ValueError(f"inverse must have shape ({k}, {d}), got {self._inverse.shape}.")
@@ -229,17 +231,61 @@ class AffineMap:
             left = left - (left @ self.removed[0]) @ self.removed[1]
         return self.offset + left
 
-    def about(self, mean: Any) -> AffineMap:
-        """The same map about another mean: what lies there goes where the mean went.
+    def about(self, mean: Any, *, of: Any = None) -> AffineMap:
+        """The same map about another mean: what lies there lands where `of` went.
 
         For rows of another kind, such as queries beside documents, which must land in the same
-        space. A map that subtracts nothing stays as it is.
+        space: ``g(x) = f(x - mean + of)``.
+
+        Parameters
+        ----------
+        mean : array of shape (d,)
+            The mean of the other rows.
+        of : array of shape (d,), optional
+            The row whose place it takes, usually the mean of the rows that the map was made of. By
+            default what the map subtracts; where it subtracts nothing, the row that goes to zero. A
+            map that neither subtracts nor adds anything then stays as it is.
+
+        Returns
+        -------
+        AffineMap
+            It shares the arrays of the linear part, and its inverse where that is known.
+
+        Raises
+        ------
+        ValueError
+            If `mean` or `of` are not d finite numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> documents = AffineMap(mean=np.array([1.0, 2.0]))
+        >>> documents.about([4.0, 4.0]).apply(np.array([[4.0, 5.0]])).tolist()
+        [[0.0, 1.0]]
         """
-        if not self.mean.any():
-            return self
-        if self.removed is not None:
-            return AffineMap(mean, offset=self.offset, removed=self.removed)
-        return AffineMap(mean, self._dense, offset=self.offset)
+        mean = self._row("mean", mean)
+        if of is None:
+            if not (self.mean.any() or self.offset.any()):
+                return self
+            of = self.mean if self.mean.any() else -self.offset @ self._way_back()
+        of = self._row("of", of)
+        key = mean.tobytes() + of.tobytes()
+        if key not in self._moved:  # kept, since queries may come one by one
+            moved = copy.copy(self)
+            moved.mean, moved.offset = mean, contiguous(self._rest(of))
+            moved._cast, moved._moved = {}, {}
+            self._moved = {key: moved}
+        return self._moved[key]
+
+    def _row(self, name: str, values: Any) -> np.ndarray:
+        row = _finite(name, values, 1)
+        if row.shape != self.mean.shape:
+            raise ValueError(f"{name} must have shape {self.mean.shape}, got {row.shape}.")
+        return row
+
+    def _way_back(self) -> np.ndarray:
+        return np.linalg.pinv(self.matrix) if self._inverse is None else self._inverse
 
     def inverse(self) -> AffineMap:
         """The map back: exact where A is invertible, else the closest row that maps to the same.
@@ -248,8 +294,7 @@ class AffineMap:
         """
         if self._dense is None and self.removed is None:
             return AffineMap(self.offset, offset=self.mean)
-        inverse = np.linalg.pinv(self.matrix) if self._inverse is None else self._inverse
-        return AffineMap(self.offset, inverse, self.mean, inverse=self.matrix)
+        return AffineMap(self.offset, self._way_back(), self.mean, inverse=self.matrix)
 
     def then(self, other: AffineMap) -> AffineMap:
         """The one map that does this map, and `other` after it."""
@@ -352,6 +397,10 @@ class AffineMap:
 
         return AffineModule(self, check_normalize(normalize)).to(device)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept for speed: a pickle is as small as the map."""
+        return {**self.__dict__, "_cast": {}, "_moved": {}}
+
     def __repr__(self) -> str:
         return f"AffineMap({self.n_features_in} -> {self.n_features_out})"
 
@@ -406,16 +455,27 @@ def _inverse_norms(x: np.ndarray) -> np.ndarray:
         norms = np.sqrt(np.einsum("ij,ij->i", x, x))
         odd = np.flatnonzero(~((norms > 1e-15) & (norms < 1e18)))
         if odd.size:  # a square may have overflowed or vanished
-            norms[odd] = np.linalg.norm(x[odd].astype(np.float64), axis=1)
+            wide = x[odd].astype(np.float64)
+            largest = np.abs(wide).max(1, initial=0, keepdims=True)
+            largest[largest == 0] = 1
+            norms[odd] = largest[:, 0] * np.linalg.norm(wide / largest, axis=1)
         norms[~np.isfinite(norms)] = np.nan
-        norms[norms == 0] = np.inf
+        norms[norms < np.finfo(norms.dtype).tiny] = np.inf
     return (1 / norms)[:, None]
 
 
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Rows scaled to length one, whatever their scale; a zero row stays zero."""
+    return x * _inverse_norms(x)
+
+
 def _unit_torch(x: torch.Tensor) -> torch.Tensor:
+    # By the largest entry first: squares would overflow or vanish. A constant, as the length of a
+    # unit row does not depend on it.
+    largest = x.detach().abs().amax(dim=1, keepdim=True) if x.shape[1] else x.detach().sum(1, True)
+    x = x / (largest + (largest == 0))
     # The gradient of a norm at zero is not defined: a zero row gets a constant in its place.
-    norms = x.detach().norm(dim=1, keepdim=True)
-    return x / (x + (norms == 0)).norm(dim=1, keepdim=True)
+    return x / (x + (largest == 0)).norm(dim=1, keepdim=True)
 
 
 def check_normalize(normalize: Any) -> Normalize:
@@ -426,7 +486,7 @@ def check_normalize(normalize: Any) -> Normalize:
 
 
 def _finite(name: str, values: Any, ndim: int) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
+    array = np.array(values, np.float64, order="C")  # see `contiguous`
     if array.ndim != ndim:
         raise ValueError(f"{name} must be {ndim}-D, got shape {array.shape}.")
     if not np.isfinite(array).all():

@@ -1,15 +1,22 @@
 """Data sets named by what makes them hard, and the correctors that meet every one."""
 
+from importlib.util import find_spec
+
 import numpy as np
 
 from isotropy import (
     AutoCorrector,
+    ClusterRemoval,
     ComponentRemoval,
     ConceptorNegation,
+    HubnessBias,
     MeanDirectionRemoval,
     MeanRemoval,
+    PairWhitening,
     RandomRotation,
+    RotationGaussianizer,
     TaperedWhitening,
+    WeightedRemoval,
     Whitening,
 )
 from isotropy.rows import Rows
@@ -49,6 +56,12 @@ def _zero_row(n=400, d=16):
     X = _gaussian(n, d) + 1
     X[5] = 0
     return X
+
+
+def _flow():
+    from isotropy import FlowGaussianizer
+
+    return FlowGaussianizer(n_layers=2, hidden=8, dropout=0.0, max_iter=8, random_state=0)
 
 
 HARD = {
@@ -100,6 +113,33 @@ CORRECTORS = [
     Whitening("zca", shrinkage="oas"),
     Whitening("zca", epsilon=0.1, ddof=0),
 ]
+
+# Those that learn more than moments tell: from pairs, queries, clusters, or by training.
+LEARNERS = [
+    WeightedRemoval(4),
+    WeightedRemoval(4, normalize="both"),
+    PairWhitening(),
+    PairWhitening(5, normalize="before"),
+    ClusterRemoval(3, 2),
+    ClusterRemoval(3, 1, keep_centers=True),
+    HubnessBias(3),
+    HubnessBias(3, metric="inner"),
+    RotationGaussianizer(3, random_state=0),
+    *([] if find_spec("nflows") is None else [_flow()]),
+]
+
+
+def fitted(corrector, X, **more):
+    """The corrector fitted on `X`, with the pairs or queries that its `fit` asks for."""
+    random = np.random.default_rng(3)
+    if isinstance(corrector, WeightedRemoval | PairWhitening):
+        more = {
+            "pairs": random.integers(0, len(X), (60, 2)),
+            "pair_scores": random.random(60),
+        } | more
+    if isinstance(corrector, HubnessBias):
+        more = {"queries": X[: len(X) // 2] + 0.1} | more
+    return corrector.fit(X, **more)
 
 
 FORMATS = [".arrow", ".feather", ".h5", ".npy", ".npz", ".parquet", ".safetensors"]

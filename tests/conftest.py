@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CORRECTORS, HARD
+from cases import CORRECTORS, HARD, LEARNERS
 from sklearn.base import clone
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -37,9 +37,10 @@ def shared_data():
 
 
 def pytest_generate_tests(metafunc):
-    """`corrector` in a test's arguments runs it for each of `CORRECTORS`."""
-    if "corrector" in metafunc.fixturenames:
-        metafunc.parametrize("corrector", [clone(c) for c in CORRECTORS], ids=str)
+    """`corrector` runs a test for each of `CORRECTORS`, `any_corrector` for `LEARNERS` as well."""
+    for name, found in (("corrector", CORRECTORS), ("any_corrector", CORRECTORS + LEARNERS)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, [clone(c) for c in found], ids=str)
 
 
 @pytest.fixture

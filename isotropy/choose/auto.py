@@ -128,8 +128,6 @@ class AutoCorrector(AffineCorrector):
     reason_ : str
     report_ : AutoReport
         Of the last `fit`; not kept in files.
-    query_map_ : AffineMap
-        Where queries were given: the same map about their own mean. See `transform_queries`.
 
     Notes
     -----
@@ -147,9 +145,8 @@ class AutoCorrector(AffineCorrector):
     'TaperedWhitening(power=1.0)'
     """
 
-    _not_saved = AffineCorrector._not_saved | {"corrector_", "report_", "query_map_"}
+    _not_saved = AffineCorrector._not_saved | {"corrector_", "report_"}
     _pick: tuple[AffineCorrector | None, str, AutoReport] | None
-    query_map_: AffineMap
     chosen_: str
     report_: AutoReport
 
@@ -201,8 +198,8 @@ class AutoCorrector(AffineCorrector):
         classes : array of shape (n,), optional
         pairs : int array of shape (m, 2), optional
             Row numbers of `X`, with `pair_scores` of shape (m,).
-        queries : array of shape (q, d), optional
-            Their mean becomes that of `query_map_`.
+        queries : array of shape (q, d) or Moments, optional
+            As in every corrector: see `transform_queries`.
         relevant : sequence of q collections of row numbers, or dicts of grades, optional
 
         Raises
@@ -212,7 +209,7 @@ class AutoCorrector(AffineCorrector):
         """
         check_normalize(self.normalize)
         self._check_parameters()
-        with self._whole_or_not_at_all():
+        with self._new_fit(queries):
             if not (is_block_source(X) or is_dask(X)):
                 X = self._check_rows(X, reset=True)
             n = int(X.shape[0])
@@ -222,14 +219,10 @@ class AutoCorrector(AffineCorrector):
             moments = self._new_moments().update(X, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            Q = None if queries is None else self._numbers(queries)
-            query_mean = None if Q is None else Q.mean(0)
+            Q = None if relevant is None else self._numbers(queries)
             self._judge(X, moments, labels, label_free, views, texts, Q)
             self._finish(moments)
-            self.__dict__.pop("query_map_", None)
-            if query_mean is not None:
-                self.query_map_ = self.affine_map_.about(query_mean)
-            return self
+        return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Bring in more rows and choose again, from the embeddings alone.
@@ -238,11 +231,11 @@ class AutoCorrector(AffineCorrector):
         """
         return super().partial_fit(X, None, sample_weight)
 
-    def fit_moments(self, moments: Moments) -> Self:
+    def fit_moments(self, moments: Moments, *, queries: Any = None) -> Self:
         """Choose from `Moments` alone, gathered with ``unit="sums"``."""
         self._check_parameters()
         self._pick = None
-        return super().fit_moments(moments)
+        return super().fit_moments(moments, queries=queries)
 
     def _check_parameters(self) -> None:
         if self.criterion not in ("overlap", "views"):
@@ -397,7 +390,7 @@ class AutoCorrector(AffineCorrector):
             [
                 labels.values(
                     affine.apply(rows),
-                    None if Q is None else affine.about(Q.mean(0)).apply(Q),
+                    None if Q is None else _of_queries(affine, moments, Q.mean(0)).apply(Q),
                 )
                 for affine in maps
             ]
@@ -502,12 +495,6 @@ class AutoCorrector(AffineCorrector):
         ]
         return options[index], names[index], AutoReport("mean cosine of the rows", reason, table)
 
-    def transform_queries(self, Q: Any) -> Any:
-        """Correct queries about their own mean, where `fit` was given queries."""
-        if not hasattr(self, "query_map_"):
-            raise ValueError("fit was given no queries; transform treats all rows alike.")
-        return self.query_map_.apply(as_matrix(Q), normalize=check_normalize(self.normalize))
-
     def _moments_order(self) -> Any:
         return 2
 
@@ -517,6 +504,12 @@ class AutoCorrector(AffineCorrector):
 
 def _has_words(text: str) -> bool:
     return re.search(r"\w", text) is not None
+
+
+def _of_queries(affine: AffineMap, moments: Moments, mean: np.ndarray) -> AffineMap:
+    if not (affine.mean.any() or affine.offset.any()):
+        return affine
+    return affine.about(mean, of=moments.mean)
 
 
 def _named(option: AffineCorrector | None) -> str:

@@ -2,43 +2,199 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, is_block_source, is_dask, is_torch
 from isotropy.rows.door import as_rows
-from isotropy.storage.state import load_state, save_state
+from isotropy.storage.state import contiguous, load_state, save_state
 from isotropy.tables import CORRECTORS
 
 __all__ = ["AffineCorrector", "Corrector", "load"]
 
 
 class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base of all correctors: checks of rows, feature names, a refit that fails whole, files.
+    """Base of all correctors: checks of rows, queries, a refit that fails whole, files.
 
-    A subclass gives ``_map_state`` and ``_restore_map``, the JSON-able numbers and the arrays that
-    its map is made of. All else that a file holds are its parameters, its fitted attributes that
-    are plain or arrays, and on request its `Moments`.
+    A subclass gives
+
+    - ``_fit_rows(X, sample_weight)``, which learns from rows that may be of any kind, and sets
+      `mean_` among its fitted attributes,
+    - ``_move(mean)``, which turns its map to that about another mean, and ``_removes_mean`` where
+      that is not worth a thing,
+    - ``_map_state`` and ``_restore_map``, the JSON-able numbers and the arrays that its map is made
+      of. All else that a file holds are its parameters, its fitted attributes that are plain or
+      arrays, and on request its `Moments`.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (d,)
+        Mean of the rows, of the unit rows where the corrector normalizes before.
+    query_mean_ : ndarray of shape (d,), where `fit` was given queries
+        Theirs.
     """
 
     _not_saved: ClassVar[frozenset[str]] = frozenset({"moments_", "n_features_in_"})
+    _removes_mean: bool | property = True
     moments_: Moments | None
+    mean_: np.ndarray
+    query_mean_: np.ndarray
     n_features_in_: int
+
+    def _fit_rows(self, X: Any, sample_weight: Any) -> None:
+        raise NotImplementedError
+
+    def _move(self, mean: np.ndarray) -> None:
+        raise NotImplementedError
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise NotImplementedError
 
     def _restore_map(self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         raise NotImplementedError
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, queries: Any = None) -> Self:
+        """Learn the map from rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            numpy, torch, pandas, polars, a memory map, `isotropy.io` rows, or a Dask collection.
+        y : ignored
+        sample_weight : array of shape (n,), optional
+        queries : array of shape (q, d) or Moments, optional
+            Embeddings of queries such as will be asked of the rows. They have another mean;
+            `transform_queries` corrects them about that. The map is learned from `X` alone.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, a parameter, the weights or the queries do not fit, or
+            there are too few rows.
+        """
+        with self._new_fit(queries):
+            self._fit_rows(X, sample_weight)
+        return self
+
+    # -- queries -----------------------------------------------------------------------------
+
+    def for_queries(self, Q: Any = None) -> Self:
+        """The corrector of queries: the same map about their own mean.
+
+        Queries are asked in other words than documents, so they have another mean. About it, the
+        mean of the queries lands where that of the documents does, whatever share of the mean is
+        removed, and both kinds stay in one space.
+
+        Parameters
+        ----------
+        Q : array of shape (q, d) or Moments, optional
+            Queries; by default those that `fit` was given. Where there are none, and where the
+            corrector removes nothing of the mean, queries are corrected as documents are.
+
+        Returns
+        -------
+        corrector
+            A fitted one of the same class, to be applied, saved, exported or wrapped as any other.
+            It holds no moments, so it learns nothing more.
+
+        Raises
+        ------
+        ValueError
+            If `Q` holds no rows, NaN or infinity, or rows of another width; if it is Moments of
+            rows as they are where this corrector works on unit rows, or the other way round.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> documents, queries = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[7.0, 0.0]])
+        >>> MeanRemoval().fit(documents).for_queries(queries).transform(queries).tolist()
+        [[0.0, 0.0]]
+        """
+        check_is_fitted(self)
+        mean = getattr(self, "query_mean_", None) if Q is None else self._mean_of(Q)
+        twin = copy.copy(self)
+        twin.__dict__.pop("query_mean_", None)
+        twin.moments_ = None
+        if mean is not None and self._removes_mean:
+            twin._move(mean)
+            twin.mean_ = mean
+        return twin
+
+    def transform_queries(self, Q: Any) -> Any:
+        """Correct queries about their own mean, where `fit` was given queries, else as rows.
+
+        Parameters
+        ----------
+        Q : array of shape (q, d)
+            Of any kind that `transform` takes.
+
+        Returns
+        -------
+        array of shape (q, k)
+            What ``for_queries().transform(Q)`` gives.
+
+        Raises
+        ------
+        ValueError
+            As `transform` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> documents, queries = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[7.0, 0.0]])
+        >>> corrector = MeanRemoval().fit(documents, queries=queries)
+        >>> corrector.transform_queries(queries).tolist()
+        [[0.0, 0.0]]
+        """
+        return self.for_queries().transform(Q)
+
+    def _mean_of(self, queries: Any) -> np.ndarray:
+        unit = getattr(self, "normalize", "none") in ("before", "both")
+        if isinstance(queries, Moments):
+            moments = queries
+            if moments.normalize != unit:
+                raise ValueError(
+                    f"The moments of the queries were gathered with normalize={not unit}; "
+                    f"{type(self).__name__} with these parameters needs normalize={unit}."
+                )
+        else:
+            moments = Moments(unit="none", order=1, normalize=unit)
+            try:
+                if not (is_block_source(queries) or is_dask(queries)):
+                    queries = self._check_rows(queries, reset=False)
+                moments.update(queries)
+            except ValueError as error:
+                raise ValueError(f"queries: {error}") from error
+        if not moments.total_weight > 0:
+            raise ValueError("queries holds no rows (0 samples); at least 1 is required.")
+        if moments.n_features != self.n_features_in_:
+            raise ValueError(
+                f"queries have {moments.n_features} columns, the rows {self.n_features_in_}."
+            )
+        return moments.mean
+
+    # -- rows and state ----------------------------------------------------------------------
 
     def _check_rows(self, X: Any, *, reset: bool) -> Any:
         if not is_torch(X):
@@ -50,8 +206,6 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if reset:
             if not len(X):
                 raise ValueError("Found array with 0 sample(s); at least 1 is required.")
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
             self.n_features_in_ = X.shape[1]
         elif X.shape[1] != self.n_features_in_:
             raise ValueError(
@@ -70,6 +224,19 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+        for name, value in vars(self).items():
+            if name.endswith("_") and isinstance(value, np.ndarray):
+                self.__dict__[name] = contiguous(value)
+
+    @contextmanager
+    def _new_fit(self, queries: Any) -> Iterator[None]:
+        """Forget what was learned before; a refused fit, or refused queries, bring it back."""
+        with self._whole_or_not_at_all():
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                del self.__dict__[name]
+            yield
+            if queries is not None:
+                self.query_mean_ = self._mean_of(queries)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -191,6 +358,12 @@ def _class_of(path: Any, saved: str, wanted: type[Corrector] | None) -> type[Cor
     return found
 
 
+def _moments_suffice(corrector: AffineCorrector) -> bool:
+    if corrector._moments_suffice:
+        return True
+    raise AttributeError(f"{type(corrector).__name__} needs more than moments: use fit.")
+
+
 class AffineCorrector(Corrector):
     """Base of the correctors whose map is affine and follows from `Moments` alone.
 
@@ -210,6 +383,7 @@ class AffineCorrector(Corrector):
     normalize: Normalize
     _not_saved = Corrector._not_saved | {"affine_map_"}
     _keeps_axes: ClassVar[bool] = False
+    _moments_suffice: ClassVar[bool] = True
 
     def _solve(self, moments: Moments) -> AffineMap:
         raise NotImplementedError
@@ -220,53 +394,43 @@ class AffineCorrector(Corrector):
 
     # -- fitting -----------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn the map from rows.
+    def _fit_rows(self, X: Any, sample_weight: Any) -> None:
+        self._bring_in(X, sample_weight, self._new_moments(), reset=True)
 
-        Parameters
-        ----------
-        X : array of shape (n, d)
-            numpy, torch, pandas, polars, a memory map, `isotropy.io` rows, or a Dask collection.
-        y : ignored
-        sample_weight : array of shape (n,), optional
-
-        Raises
-        ------
-        ValueError
-            If a row holds NaN or infinity, the weights do not fit, or there are too few rows.
-        """
-        return self._fit(X, sample_weight, self._new_moments(), reset=True)
-
+    @available_if(_moments_suffice)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Bring in more rows and solve again: the result is that of one `fit` on all rows.
 
         Costs O(d^3) beside the rows; for very many small batches gather `Moments` and call
-        `fit_moments` once.
+        `fit_moments` once. The queries that `fit` was given stay.
         """
-        first = not hasattr(self, "affine_map_")
-        moments = self._new_moments() if first else self.moments_
-        if moments is None:
+        if not hasattr(self, "affine_map_"):
+            return self.fit(X, sample_weight=sample_weight)
+        if self.moments_ is None:
             raise ValueError(
-                "This corrector was loaded without its moments, so it cannot learn on. "
-                "Save it with moments=True."
+                "This corrector has no moments, so it cannot learn on: it was loaded from a file "
+                "saved without moments=True, or made by for_queries."
             )
-        return self._fit(X, sample_weight, moments, reset=first)
-
-    def _fit(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> Self:
-        check_normalize(self.normalize)
         with self._whole_or_not_at_all():
-            if not (is_block_source(X) or is_dask(X)):
-                X = self._check_rows(X, reset=reset)
-            new = moments.copy().update(X, sample_weight)
-            if not new.total_weight > 0:
-                raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            return self._finish(new)
+            self._bring_in(X, sample_weight, self.moments_, reset=False)
+        return self
 
-    def fit_moments(self, moments: Moments) -> Self:
+    def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
+        check_normalize(self.normalize)
+        if not (is_block_source(X) or is_dask(X)):
+            X = self._check_rows(X, reset=reset)
+        new = moments.copy().update(X, sample_weight)
+        if not new.total_weight > 0:
+            raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
+        self._finish(new)
+
+    @available_if(_moments_suffice)
+    def fit_moments(self, moments: Moments, *, queries: Any = None) -> Self:
         """Learn the map from `Moments` alone, without the rows.
 
         They must have been gathered with ``normalize=True`` where this corrector normalizes
         before, and of an order that suffices: 2 for a covariance, 4 for Ledoit-Wolf shrinkage.
+        `queries` are those of `fit`.
         """
         check_normalize(self.normalize)
         wanted = self._new_moments()
@@ -277,15 +441,22 @@ class AffineCorrector(Corrector):
                     f"{type(self).__name__} with these parameters needs moments of "
                     f"{option}={mine!r}, got {option}={theirs!r}."
                 )
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return self._finish(moments.copy())
-
-    def _finish(self, moments: Moments) -> Self:
-        self.affine_map_ = self._solve(moments)
-        self.moments_ = moments
-        self.n_features_in_ = moments.n_features
+        with self._new_fit(queries):
+            self._finish(moments.copy())
         return self
+
+    def _finish(self, moments: Moments) -> None:
+        self.affine_map_ = self._solve(moments)
+        self.moments_, self.mean_ = moments, moments.mean
+        self.n_features_in_ = moments.n_features
+
+    @property
+    def _removes_mean(self) -> bool:  # type: ignore[override]
+        """Whether queries need a map of their own; a map without a shift is linear."""
+        return bool(self.affine_map_.mean.any() or self.affine_map_.offset.any())
+
+    def _move(self, mean: np.ndarray) -> None:
+        self.affine_map_ = self.affine_map_.about(mean, of=self.mean_)
 
     def _new_moments(self) -> Moments:
         return Moments(
@@ -368,6 +539,14 @@ class AffineCorrector(Corrector):
         check_normalize(self.normalize)
         if found != widths:
             raise ValueError(f"{path}: says it maps {widths}, but its arrays map {found}.")
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn where the user called us, however deep in the package we are."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("isotropy."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
 
 
 def _plain(value: Any) -> Any:

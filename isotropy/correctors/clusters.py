@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -31,7 +31,7 @@ class ClusterRemoval(Corrector):
         Of k-means; fewer where there are not as many different rows.
     n_components : int, default=3
         Leading principal directions that each cluster loses, at most those it has.
-    keep_centres : bool, default=False
+    keep_centers : bool, default=False
         Put the centre back, so that clusters stay apart. The paper does not, and gives up what
         distinguishes them.
     random_state : int, RandomState or None, default=0
@@ -39,7 +39,11 @@ class ClusterRemoval(Corrector):
 
     Attributes
     ----------
-    centres_ : ndarray of shape (k, d)
+    mean_ : ndarray of shape (d,)
+        Mean of the rows.
+    shift_ : ndarray of shape (d,)
+        What is added to rows first: zero, but for a corrector that `for_queries` made.
+    centers_ : ndarray of shape (k, d)
     directions_ : ndarray of shape (k, d, n_components)
         Orthonormal in each cluster; zero beyond those it has.
     n_features_in_ : int
@@ -72,54 +76,49 @@ class ClusterRemoval(Corrector):
         n_clusters: int = 10,
         n_components: int = 3,
         *,
-        keep_centres: bool = False,
+        keep_centers: bool = False,
         random_state: Any = 0,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_components = n_components
-        self.keep_centres = keep_centres
+        self.keep_centers = keep_centers
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn clusters and their directions from rows of shape (n, d).
-
-        Raises
-        ------
-        ValueError
-            If a row holds NaN or infinity, or a parameter or the weights do not fit.
-        """
+    def _fit_rows(self, X: Any, sample_weight: Any) -> None:
         for name, least in (("n_clusters", 1), ("n_components", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or value != int(value) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-        with self._whole_or_not_at_all():
-            rows = self._numbers(self._check_rows(X, reset=True))
-            weights = check_weights(sample_weight, len(rows))
-            if weights is not None and not weights.any():
-                raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            # Equal rows as one row of their weight: k-means then draws the same either way.
-            rows, back = np.unique(rows, axis=0, return_inverse=True)
-            weights = np.bincount(back.ravel(), weights, minlength=len(rows)).astype(np.float64)
-            rows, weights = rows[weights > 0], weights[weights > 0]
-            k = min(int(self.n_clusters), len(rows))
-            # About the mean: k-means loses the digits of rows far from 0.
-            middle = np.average(rows, axis=0, weights=weights)
-            found = KMeans(k, n_init=1, random_state=self.random_state)
-            labels = found.fit_predict(rows - middle, sample_weight=weights)
-            d, m = rows.shape[1], min(int(self.n_components), rows.shape[1])
-            self.centres_ = np.zeros((k, d))
-            self.directions_ = np.zeros((k, d, m))
-            for cluster in range(k):
-                mine = labels == cluster
-                if not mine.any():
-                    self.centres_[cluster] = middle + found.cluster_centers_[cluster]
-                    continue
-                moments = Moments.from_rows(rows[mine], weights[mine], unit="none", order=2)
-                self.centres_[cluster] = moments.mean
-                live = min(m, moments.rank())
-                self.directions_[cluster, :, :live] = moments.spectrum(0)[1][:, :live]
-            self.moments_ = None
-        return self
+        rows = self._numbers(self._check_rows(X, reset=True))
+        weights = check_weights(sample_weight, len(rows))
+        if weights is not None and not weights.any():
+            raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
+        # Equal rows as one row of their weight: k-means then draws the same either way.
+        rows, back = np.unique(rows, axis=0, return_inverse=True)
+        weights = np.bincount(back.ravel(), weights, minlength=len(rows)).astype(np.float64)
+        self._learn(rows[weights > 0], weights[weights > 0])
+
+    def _learn(self, rows: np.ndarray, weights: np.ndarray) -> None:
+        k, d = min(int(self.n_clusters), len(rows)), rows.shape[1]
+        m = min(int(self.n_components), d)
+        # About the mean: k-means loses the digits of rows far from 0.
+        mean = np.average(rows, axis=0, weights=weights)
+        found = KMeans(k, n_init=1, random_state=self.random_state)
+        labels = found.fit_predict(rows - mean, sample_weight=weights)
+        self.mean_, self.shift_, self.moments_ = mean, np.zeros(d), None
+        self.centers_, self.directions_ = np.zeros((k, d)), np.zeros((k, d, m))
+        for cluster in range(k):
+            mine = labels == cluster
+            if not mine.any():
+                self.centers_[cluster] = mean + found.cluster_centers_[cluster]
+                continue
+            moments = Moments.from_rows(rows[mine], weights[mine], unit="none", order=2)
+            self.centers_[cluster] = moments.mean
+            live = min(m, moments.rank())
+            self.directions_[cluster, :, :live] = moments.spectrum(0)[1][:, :live]
+
+    def _move(self, mean: np.ndarray) -> None:
+        self.shift_ = self.shift_ + (self.mean_ - mean)
 
     def _numbers(self, X: Any) -> np.ndarray:
         rows = in_memory(X).astype(np.float64, copy=False)
@@ -129,11 +128,11 @@ class ClusterRemoval(Corrector):
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each row: int of shape (n,)."""
         check_is_fitted(self)
-        return self._nearest(self._numbers(self._check_rows(X, reset=False)))
+        return self._nearest(self._numbers(self._check_rows(X, reset=False)) + self.shift_)
 
     def _nearest(self, rows: np.ndarray) -> np.ndarray:
-        middle = self.centres_.mean(0)
-        centres = self.centres_ - middle
+        middle = self.centers_.mean(0)
+        centres = self.centers_ - middle
         halves = np.square(centres).sum(1) / 2
         parts = [
             ((rows[start : start + _BLOCK] - middle) @ centres.T - halves).argmax(1)
@@ -145,13 +144,13 @@ class ClusterRemoval(Corrector):
         """Rows of shape (n, d) without their cluster's mean and directions: (n, d)."""
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        rows = self._numbers(X)
+        rows = self._numbers(X) + self.shift_
         labels, out = self._nearest(rows), np.empty_like(rows)
         for cluster in np.unique(labels):
             mine = labels == cluster
-            apart, V = rows[mine] - self.centres_[cluster], self.directions_[cluster]
+            apart, V = rows[mine] - self.centers_[cluster], self.directions_[cluster]
             apart = apart - (apart @ V) @ V.T
-            out[mine] = apart + self.centres_[cluster] * self.keep_centres
+            out[mine] = apart + self.centers_[cluster] * self.keep_centers
         if is_torch(X):
             torch = namespace(X)
             dtype = X.dtype if X.is_floating_point() else torch.float64
@@ -170,8 +169,12 @@ class ClusterRemoval(Corrector):
         return {}, {}
 
     def _restore_map(self, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        centres, directions = self.centres_, self.directions_
+        centres, directions = self.centers_, self.directions_
         k, d = centres.shape if centres.ndim == 2 else (-1, -1)
-        fits = d == self.n_features_in_ and directions.ndim == 3 and directions.shape[:2] == (k, d)
+        fits = (
+            d == self.n_features_in_ == self.shift_.size
+            and directions.ndim == 3
+            and directions.shape[:2] == (k, d)
+        )
         if not fits or not (np.isfinite(centres).all() and np.isfinite(directions).all()):
             raise ValueError(f"{path}: its centres and directions do not fit one another.")

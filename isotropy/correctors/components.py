@@ -78,6 +78,10 @@ class ComponentRemoval(AffineCorrector):
         self.weights = weights
         self.normalize = normalize
 
+    @property
+    def _removes_mean(self) -> bool:  # type: ignore[override]
+        return self.center
+
     def _solve(self, moments: Moments) -> AffineMap:
         if self.project not in ("centered", "paper"):
             raise ValueError(f"project must be 'centered' or 'paper', got {self.project!r}.")
@@ -154,6 +158,10 @@ class ConceptorNegation(AffineCorrector):
         self.aperture = aperture
         self.center = center
         self.normalize = normalize
+
+    @property
+    def _removes_mean(self) -> bool:  # type: ignore[override]
+        return self.center
 
     def _solve(self, moments: Moments) -> AffineMap:
         if not (np.isfinite(self.aperture) and self.aperture >= 0):

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from isotropy.affine import unit_rows
 from isotropy.correctors.base import Corrector
 from isotropy.metrics._inputs import in_memory
 from isotropy.rows.arrays import is_torch, raise_on_bad_row
@@ -28,7 +29,7 @@ class HubnessBias(Corrector):
 
     Parameters
     ----------
-    k : int, default=10
+    n_neighbors : int, default=10
         Queries of the bank that count for a document.
     alpha : float, default=0.5
         Strength. With cosines 0.5 ranks as CSLS does for a given query (whose term for the query
@@ -40,6 +41,8 @@ class HubnessBias(Corrector):
     ----------
     bank_ : ndarray of shape (m, d), float32
         The queries; a document that comes later gets its bias from them too.
+    side_ : {"documents", "queries"}
+        What `transform` takes; "queries" for a corrector that `for_queries` made.
     n_features_in_ : int
 
     Notes
@@ -58,54 +61,94 @@ class HubnessBias(Corrector):
     >>> from isotropy.search import HubnessBias
     >>> rng = np.random.default_rng(0)
     >>> queries, documents = rng.normal(size=(50, 8)), rng.normal(size=(200, 8))
-    >>> bias = HubnessBias(k=3).fit(queries)
+    >>> bias = HubnessBias(3).fit(documents, queries=queries)
     >>> scores = bias.transform_queries(queries) @ bias.transform(documents).T
     >>> scores.shape
     (50, 200)
     """
 
+    _removes_mean = False
+
     def __init__(
-        self, k: int = 10, *, alpha: float = 0.5, metric: Literal["cosine", "inner"] = "cosine"
+        self,
+        n_neighbors: int = 10,
+        *,
+        alpha: float = 0.5,
+        metric: Literal["cosine", "inner"] = "cosine",
     ) -> None:
-        self.k = k
+        self.n_neighbors = n_neighbors
         self.alpha = alpha
         self.metric = metric
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, queries: Any = None) -> Self:
         """Keep a bank of queries.
 
         Parameters
         ----------
-        X : array of shape (m, d)
-            Embeddings of queries such as will be asked, not of documents; thousands are plenty.
+        X : array of shape (n, d)
+            Embeddings of documents. What is learned depends on the queries alone; these tell the
+            width and the names of the columns.
         y : ignored
+        sample_weight : None
+            Documents have no weights here.
+        queries : array of shape (m, d)
+            Embeddings of queries such as will be asked; thousands are plenty.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If a parameter is out of range, or a row holds NaN or infinity.
+            If there are no queries, or weights, a parameter is out of range, or a row holds NaN or
+            infinity.
         """
-        if isinstance(self.k, bool) or self.k != int(self.k) or self.k < 1:
-            raise ValueError(f"k must be an integer of at least 1, got {self.k!r}.")
-        if not np.isfinite(self.alpha):
+        self._check_parameters()
+        if sample_weight is not None:
+            raise ValueError("HubnessBias learns from queries alone; it takes no sample_weight.")
+        with self._new_fit(queries):
+            self._rows(self._check_rows(X, reset=True))
+            if queries is None:
+                raise ValueError(
+                    "queries is missing: HubnessBias learns from the queries that documents meet. "
+                    "Give embeddings of some: fit(documents, queries=Q)."
+                )
+            self.bank_ = self._rows(self._check_rows(queries, reset=False)).astype(np.float32)
+            self.side_, self.moments_ = "documents", None
+        return self
+
+    def _check_parameters(self) -> None:
+        k = self.n_neighbors
+        if isinstance(k, bool | str) or k != int(k) or k < 1:
+            raise ValueError(f"n_neighbors must be an integer of at least 1, got {k!r}.")
+        if isinstance(self.alpha, str) or not np.isfinite(self.alpha):
             raise ValueError(f"alpha must be a finite number, got {self.alpha!r}.")
         if self.metric not in ("cosine", "inner"):
             raise ValueError(f"metric must be 'cosine' or 'inner', got {self.metric!r}.")
-        with self._whole_or_not_at_all():
-            rows = self._rows(self._check_rows(X, reset=True))
-            self.bank_ = rows.astype(np.float32)
-            self.moments_ = None
-        return self
 
     def _rows(self, X: Any) -> np.ndarray:
         rows = in_memory(X)
         if rows.dtype.kind != "f" or rows.dtype.itemsize < 4:
             rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.float64)
         raise_on_bad_row(rows, 0)
-        if self.metric == "inner":
-            return rows
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(lengths > 0, lengths, 1)
+        return rows if self.metric == "inner" else unit_rows(rows)
+
+    def for_queries(self, Q: Any = None) -> Self:
+        """The corrector of queries: its `transform` appends ones.
+
+        Parameters
+        ----------
+        Q : ignored
+            A query is treated as any other is.
+
+        Returns
+        -------
+        HubnessBias
+        """
+        twin = super().for_queries()
+        twin.side_ = "queries"
+        return twin
 
     def bias(self, X: Any) -> np.ndarray:
         """``b(d)`` of documents of shape (n, d): float64 of shape (n,)."""
@@ -113,7 +156,7 @@ class HubnessBias(Corrector):
         return self._bias(self._rows(self._check_rows(X, reset=False)))
 
     def _bias(self, rows: np.ndarray) -> np.ndarray:
-        k = min(int(self.k), len(self.bank_))
+        k = min(int(self.n_neighbors), len(self.bank_))
         parts = [
             np.partition(scores, len(self.bank_) - k, axis=1)[:, -k:].mean(1, dtype=np.float64)
             for scores in _scores(rows.astype(np.float32), self.bank_)
@@ -121,16 +164,11 @@ class HubnessBias(Corrector):
         return self.alpha * np.concatenate([np.zeros(0), *parts])
 
     def transform(self, X: Any) -> Any:
-        """Documents of shape (n, d) with their bias as a last dimension: (n, d + 1)."""
+        """Documents of shape (n, d) with minus their bias as a last dimension: (n, d + 1)."""
         check_is_fitted(self)
         rows = self._rows(self._check_rows(X, reset=False))
-        return _like(X, np.column_stack([rows, -self._bias(rows)]).astype(rows.dtype, copy=False))
-
-    def transform_queries(self, X: Any) -> Any:
-        """Queries of shape (m, d) with a last dimension of ones: (m, d + 1)."""
-        check_is_fitted(self)
-        rows = self._rows(self._check_rows(X, reset=False))
-        return _like(X, np.column_stack([rows, np.ones(len(rows))]).astype(rows.dtype, copy=False))
+        last = np.ones(len(rows)) if self.side_ == "queries" else -self._bias(rows)
+        return _like(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
 
     @property
     def _n_features_out(self) -> int:

@@ -53,10 +53,13 @@ class MeanRemoval(AffineCorrector):
     def _moments_order(self) -> Literal[1, 2, 4]:
         return 1
 
+    @property
+    def _removes_mean(self) -> bool:  # type: ignore[override]
+        return self.strength != 0
+
     def _solve(self, moments: Moments) -> AffineMap:
         if not np.isfinite(self.strength):
             raise ValueError(f"strength must be a finite number, got {self.strength!r}.")
-        self.mean_ = moments.mean
         return AffineMap(self.strength * moments.mean)
 
 
@@ -89,6 +92,8 @@ class MeanDirectionRemoval(AffineCorrector):
 
     _keeps_axes: ClassVar[bool] = True
 
+    _removes_mean = True
+
     def __init__(self, *, normalize: Normalize = "none") -> None:
         self.normalize = normalize
 
@@ -96,7 +101,7 @@ class MeanDirectionRemoval(AffineCorrector):
         return 1
 
     def _solve(self, moments: Moments) -> AffineMap:
-        mean = self.mean_ = moments.mean
+        mean = moments.mean
         length = np.linalg.norm(mean)
         if length <= np.finfo(np.float64).tiny:
             return AffineMap(np.zeros_like(mean))

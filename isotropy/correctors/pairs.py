@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.optimize import minimize
 
-from isotropy.affine import AffineMap, Normalize, check_normalize
+from isotropy.affine import AffineMap, Normalize, check_normalize, unit_rows
 from isotropy.correctors._shrinkage import ledoit_wolf_shrinkage
 from isotropy.correctors.base import AffineCorrector
 from isotropy.moments import Moments
@@ -49,6 +49,9 @@ def check_pairs(
 class _PairCorrector(AffineCorrector):
     """An affine corrector whose `fit` takes pairs, which metadata routing can bring."""
 
+    _removes_mean = True
+    _moments_suffice = False
+
     def fit(
         self,
         X: Any,
@@ -57,6 +60,7 @@ class _PairCorrector(AffineCorrector):
         *,
         pairs: Any = None,
         pair_scores: Any = None,
+        queries: Any = None,
     ) -> Self:
         """Learn the map from rows, and from pairs of them.
 
@@ -69,39 +73,35 @@ class _PairCorrector(AffineCorrector):
             Row numbers of `X`.
         pair_scores : array of shape (m,)
             How alike the two rows of a pair are, on any scale.
+        queries : array of shape (q, d) or Moments, optional
+            As in every corrector: see `transform_queries`.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If a row holds NaN or infinity, or the pairs or scores do not fit.
+            If a row holds NaN or infinity, or the pairs, scores or queries do not fit.
         """
         check_normalize(self.normalize)
-        with self._whole_or_not_at_all():
+        with self._new_fit(queries):
             X = as_matrix(self._check_rows(X, reset=True))
             moments = self._new_moments().update(X, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
             self._learn(X, moments, pairs, pair_scores)
-            return self._finish(moments)
+            self._finish(moments)
+        return self
 
     def _rows(self, X: Any, numbers: np.ndarray) -> np.ndarray:
         rows = X[numbers]
         rows = (rows.double().cpu().numpy() if is_torch(rows) else rows).astype(np.float64)
-        if self.normalize in ("before", "both"):
-            norms = np.linalg.norm(rows, axis=1, keepdims=True)
-            rows = rows / np.where(norms > 0, norms, 1)
-        return rows
+        return unit_rows(rows) if self.normalize in ("before", "both") else rows
 
     def _learn(self, X: Any, moments: Moments, pairs: Any, scores: Any) -> None:
         raise NotImplementedError
-
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Not possible: what was learned from pairs does not follow from moments."""
-        raise AttributeError(f"{type(self).__name__} learns from pairs, and all at once: use fit.")
-
-    def fit_moments(self, moments: Moments) -> Self:
-        """Not possible: pairs are needed."""
-        raise ValueError(f"{type(self).__name__} learns from pairs of rows: use fit.")
 
 
 class WeightedRemoval(_PairCorrector):

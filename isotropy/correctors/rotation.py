@@ -52,6 +52,8 @@ class RandomRotation(AffineCorrector):
     [False, True]
     """
 
+    _removes_mean = True
+
     def __init__(
         self,
         n_components: int | None = None,

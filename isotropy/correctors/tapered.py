@@ -55,6 +55,7 @@ class TaperedWhitening(AffineCorrector):
     [0.9, 1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.9, 0.7, 0.5, 0.3, 0.1]
     """
 
+    _removes_mean = True
     _keeps_axes: ClassVar[bool] = False
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from isotropy.affine import AffineMap, Normalize
 from isotropy.correctors._shrinkage import ledoit_wolf_shrinkage, oas_shrinkage
 from isotropy.correctors._tempering import tempered_power
-from isotropy.correctors.base import AffineCorrector
+from isotropy.correctors.base import AffineCorrector, warn_user
 from isotropy.moments import Moments, fixed_eigh
 
 __all__ = ["RankWarning", "Whitening"]
@@ -119,6 +118,10 @@ class Whitening(AffineCorrector):
     @property
     def _keeps_axes(self) -> bool:  # type: ignore[override]
         return self.method in ("zca", "zca-cor")
+
+    @property
+    def _removes_mean(self) -> bool:  # type: ignore[override]
+        return self.mean_strength != 0
 
     def _moments_order(self) -> Literal[1, 2, 4]:
         return 4 if self.shrinkage == "ledoit-wolf" else 2
@@ -239,9 +242,8 @@ class Whitening(AffineCorrector):
 
     def _warn_rank(self, moments: Moments, rank: int, d: int) -> None:
         reason = f", as {moments.n_rows} rows cannot span more" if moments.n_rows <= d else ""
-        warnings.warn(
+        warn_user(
             f"The rows vary along {rank} of {d} directions{reason}; the rest is rounding noise and "
             "is dropped (rank_ tells the number; shrinkage or epsilon would keep it, damped).",
             RankWarning,
-            stacklevel=6,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import AffineMap
-from isotropy.correctors.base import Corrector
+from isotropy.correctors.base import Corrector, warn_user
 from isotropy.correctors.whitening import Whitening
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, is_torch, namespace
@@ -72,7 +71,7 @@ class Gaussianizer(Corrector):
 
     # -- fitting -----------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, queries: Any = None) -> Self:
         """Whiten, and learn the map from rows.
 
         Parameters
@@ -82,44 +81,59 @@ class Gaussianizer(Corrector):
         y : ignored
         sample_weight : array of shape (n,), optional
             A row of weight w counts as w equal rows.
+        queries : array of shape (q, d) or Moments, optional
+            As in every corrector: see `transform_queries`.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If a row holds NaN or infinity, the weights do not fit, or a parameter is out of range.
+            If a row holds NaN or infinity, the weights or the queries do not fit, or a parameter is
+            out of range.
 
         Warns
         -----
         FallbackWarning
             If the gain on held-out rows is not positive: the whitening is used.
         """
-        return self._bring_in(X, sample_weight, first=True)
+        return super().fit(X, y, sample_weight, queries=queries)
+
+    def _fit_rows(self, X: Any, sample_weight: Any) -> None:
+        self._bring_in(X, sample_weight, first=True)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn on from more rows.
 
         The first call fixes the whitening, so it should bring many more rows than columns. Every
         call holds out rows of its own; `gain_` is that of the last call, and decides whether the
-        whitening is used.
+        whitening is used. The queries that `fit` was given stay.
         """
-        return self._bring_in(X, sample_weight, first=not hasattr(self, "whitening_"))
-
-    def _bring_in(self, X: Any, sample_weight: Any, *, first: bool) -> Self:
+        if not hasattr(self, "whitening_"):
+            return self.fit(X, sample_weight=sample_weight)
         with self._whole_or_not_at_all():
-            self._check_parameters()
-            X = self._rows_in_memory(X, reset=first)
-            weights = check_weights(sample_weight, len(X))
-            moments = Moments(unit="none", order=2) if first else self.moments_
-            if moments is not None:
-                moments = moments.copy().update(X, weights)
-                if not moments.total_weight > 0:
-                    raise ValueError("Every weight is zero (0 samples count); one must not be.")
-            if first and moments is not None:
-                self._whiten(moments)
-            self.moments_ = moments
-            if len(X):
-                self._learn_from(X, weights, first)
+            self._bring_in(X, sample_weight, first=False)
         return self
+
+    def _bring_in(self, X: Any, sample_weight: Any, *, first: bool) -> None:
+        self._check_parameters()
+        X = self._rows_in_memory(X, reset=first)
+        weights = check_weights(sample_weight, len(X))
+        moments = Moments(unit="none", order=2) if first else self.moments_
+        if moments is not None:
+            moments = moments.copy().update(X, weights)
+            if not moments.total_weight > 0:
+                raise ValueError("Every weight is zero (0 samples count); one must not be.")
+        if first and moments is not None:
+            self._whiten(moments)
+        self.moments_ = moments
+        if len(X):
+            self._learn_from(X, weights, first)
+
+    def _move(self, mean: np.ndarray) -> None:
+        self.whitening_ = self.whitening_.about(mean, of=self.mean_)
 
     def _check_parameters(self) -> None:
         fraction = self.validation_fraction
@@ -140,7 +154,7 @@ class Gaussianizer(Corrector):
         whitening = Whitening(n_components=self.n_components).fit_moments(moments)
         self.whitening_ = whitening.affine_map_
         self.eigenvalues_ = whitening.eigenvalues_[: whitening.n_components_]
-        self.rank_ = whitening.rank_
+        self.rank_, self.mean_ = whitening.rank_, moments.mean
         self.n_features_in_ = moments.n_features
 
     def _learn_from(self, X: np.ndarray, weights: np.ndarray | None, first: bool) -> None:
@@ -151,7 +165,7 @@ class Gaussianizer(Corrector):
         count = max(round(self.validation_fraction * len(rows)), LEAST_HELD_OUT)
         if first:
             self.history_, self.n_iter_, self.gain_ = [], 0, 0.0
-            self._forget()
+            self._start()
         if len(rows) >= 2 * count and self.eigenvalues_.size:
             Z = self._whitened(X[rows[order]])
             weights = weights[order] / weights.mean()
@@ -164,7 +178,7 @@ class Gaussianizer(Corrector):
         if self.falls_back_:
             self._warn_fallback(len(rows), count)
 
-    def _forget(self) -> None:
+    def _start(self) -> None:
         raise NotImplementedError
 
     def _warn_fallback(self, n: int, count: int) -> None:
@@ -172,10 +186,9 @@ class Gaussianizer(Corrector):
             why = f"of {n} distinct rows, {count} held out leave fewer than that to learn from"
         else:
             why = f"the gain over the Gaussian on {count} held-out rows is {self.gain_:.3g} nats"
-        warnings.warn(
+        warn_user(
             f"{type(self).__name__} falls back to the whitening: {why}. More rows may help.",
             FallbackWarning,
-            stacklevel=5,
         )
 
     # -- applying ----------------------------------------------------------------------------

@@ -170,7 +170,7 @@ class FlowGaussianizer(Gaussianizer):
             if isinstance(value, str) or value is None or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a positive number, got {value!r}.")
 
-    def _forget(self) -> None:
+    def _start(self) -> None:
         self.flow_: Any = None
 
     def _learn(

@@ -112,7 +112,7 @@ class RotationGaussianizer(Gaussianizer):
         if self.rotation not in ("random", "pca"):
             raise ValueError(f"rotation must be 'random' or 'pca', got {self.rotation!r}.")
 
-    def _forget(self) -> None:
+    def _start(self) -> None:
         k = self.eigenvalues_.size
         self.rotations_ = np.zeros((0, k, k))
         self.knots_: list[np.ndarray] = []

@@ -26,13 +26,22 @@ def library_version() -> str:
         return "0+unknown"
 
 
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The array as it is kept in memory and in files: in C order and the machine's byte order.
+
+    A product of an array in another order runs other code, with other last digits. In one order
+    what was loaded gives, to the bit, what was saved.
+    """
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
 def save_state(
     path: str | os.PathLike[str], kind: str, info: Mapping[str, Any], arrays: Mapping[str, Any]
 ) -> None:
     """Save `arrays` and the JSON-able `info` of an object of class `kind`."""
     header = {"class": kind, "format_version": FORMAT_VERSION, "library_version": library_version()}
     metadata = {"isotropy": json.dumps({**header, **info})}
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    tensors = {name: contiguous(array) for name, array in arrays.items()}
     with whole_file(path) as file:
         file.write(save(tensors, metadata))
 
@@ -44,7 +53,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get("isotropy")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: contiguous(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error}).") from error
     if text is None:

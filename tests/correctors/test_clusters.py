@@ -25,7 +25,7 @@ def test_scikit_learn_s_checks(estimator, check):
 @pytest.mark.parametrize("keep", [False, True])
 def test_each_cluster_loses_its_mean_and_directions(keep):
     X, labels = clusters()
-    found = ClusterRemoval(4, 2, keep_centres=keep).fit(X)
+    found = ClusterRemoval(4, 2, keep_centers=keep).fit(X)
     Y = found.transform(X)
     assigned = found.predict(X)
     for cluster in range(4):
@@ -41,7 +41,7 @@ def test_new_rows_go_by_the_nearest_centre():
     X, _ = clusters()
     found = ClusterRemoval(4, 1).fit(X)
     new = clusters(seed=0, n=50)[0] + 0.1
-    nearest = np.linalg.norm(new[:, None] - found.centres_, axis=2).argmin(1)
+    nearest = np.linalg.norm(new[:, None] - found.centers_, axis=2).argmin(1)
     np.testing.assert_array_equal(found.predict(new), nearest)
     one = found.transform(new[:1])
     np.testing.assert_allclose(one, found.transform(new)[:1])
@@ -60,8 +60,8 @@ def test_weights_are_repetitions():
     weights = np.random.default_rng(1).integers(0, 3, 120)
     a = ClusterRemoval(4, 1).fit(X, sample_weight=weights)
     b = ClusterRemoval(4, 1).fit(np.repeat(X, weights, axis=0))
-    order = [np.linalg.norm(b.centres_ - c, axis=1).argmin() for c in a.centres_]
-    np.testing.assert_allclose(a.centres_, b.centres_[order], atol=1e-8)
+    order = [np.linalg.norm(b.centers_ - c, axis=1).argmin() for c in a.centers_]
+    np.testing.assert_allclose(a.centers_, b.centers_[order], atol=1e-8)
     np.testing.assert_allclose(a.transform(X), b.transform(X), atol=1e-8)
 
 
@@ -78,7 +78,7 @@ def test_hard_rows_are_finite(name, dtype):
 
 def test_few_rows_and_no_components():
     X, _ = clusters(3)
-    assert len(ClusterRemoval(10).fit(X).centres_) == 3
+    assert len(ClusterRemoval(10).fit(X).centers_) == 3
     np.testing.assert_allclose(ClusterRemoval(10).fit_transform(X), 0, atol=1e-9)
     X, _ = clusters()
     centred = ClusterRemoval(1, 0).fit_transform(X)
@@ -87,7 +87,7 @@ def test_few_rows_and_no_components():
 
 def test_files_and_torch(tmp_path):
     X, _ = clusters()
-    found = ClusterRemoval(4, 2, keep_centres=True).fit(X)
+    found = ClusterRemoval(4, 2, keep_centers=True).fit(X)
     found.save(tmp_path / "c.safetensors")
     loaded = isotropy.load(tmp_path / "c.safetensors")
     assert loaded.get_params() == found.get_params()
