@@ -358,7 +358,7 @@ def _class_of(path: Any, saved: str, wanted: type[Corrector] | None) -> type[Cor
     return found
 
 
-def _moments_suffice(corrector: AffineCorrector) -> bool:
+def _learns_by_moments(corrector: AffineCorrector) -> bool:
     if corrector._moments_suffice:
         return True
     raise AttributeError(f"{type(corrector).__name__} needs more than moments: use fit.")
@@ -397,7 +397,7 @@ class AffineCorrector(Corrector):
     def _fit_rows(self, X: Any, sample_weight: Any) -> None:
         self._bring_in(X, sample_weight, self._new_moments(), reset=True)
 
-    @available_if(_moments_suffice)
+    @available_if(_learns_by_moments)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Bring in more rows and solve again: the result is that of one `fit` on all rows.
 
@@ -424,7 +424,7 @@ class AffineCorrector(Corrector):
             raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
         self._finish(new)
 
-    @available_if(_moments_suffice)
+    @available_if(_learns_by_moments)
     def fit_moments(self, moments: Moments, *, queries: Any = None) -> Self:
         """Learn the map from `Moments` alone, without the rows.
 
