@@ -38,9 +38,9 @@ class FrequencyBucket:
     norm : float
         Mean length.
     distance : float
-        Mean distance to the k nearest rows of all, by distance.
+        Mean distance to the nearest rows of all, by distance.
     dot : float
-        Mean dot product with the k rows of largest one.
+        Mean dot product with the rows of largest one.
     mean_cosine : float
         Mean cosine with the mean of all rows.
     """
@@ -66,16 +66,17 @@ class FrequencyTable:
     mean_correlation : float
         Spearman correlation of a row's cosine with the mean of all rows with its frequency:
         below 0 where the mean pulls rare rows most.
-    k : int
+    n_neighbors : int
     """
 
     buckets: tuple[FrequencyBucket, ...]
     norm_correlation: float
     mean_correlation: float
-    k: int
+    n_neighbors: int
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        header = ["rank", "n", "norm", f"{self.k}-NN distance", f"{self.k}-NN dot", "cos to mean"]
+        k = self.n_neighbors
+        header = ["rank", "n", "norm", f"{k}-NN distance", f"{k}-NN dot", "cos to mean"]
         rows = [
             [f"{b.first:,}-{b.last:,}", f"{b.n:,}"]
             + [number(value) for value in (b.norm, b.distance, b.dot, b.mean_cosine)]
@@ -95,7 +96,7 @@ class FrequencyTable:
 
 
 def frequency_table(
-    X: Any, counts: Any, *, edges: Sequence[int] = (100, 500, 5000), k: int = 3
+    X: Any, counts: Any, *, edges: Sequence[int] = (100, 500, 5000), n_neighbors: int = 3
 ) -> FrequencyTable:
     r"""Norm, neighbours and pull of the mean by frequency bucket.
 
@@ -108,8 +109,8 @@ def frequency_table(
         are sorted by frequency, ``-np.arange(n)`` is Zipf's rank.
     edges : sequence of int, default=(100, 500, 5000)
         Ranks at which a bucket ends; the last bucket takes the rest. Empty buckets are left out.
-    k : int, default=3
-        Neighbours, of all rows.
+    n_neighbors : int, default=3
+        Nearest rows, of all rows.
 
     Returns
     -------
@@ -118,7 +119,7 @@ def frequency_table(
     Raises
     ------
     ValueError
-        For counts that do not fit, edges that do not rise, fewer than k + 1 rows.
+        For counts that do not fit, edges that do not rise, fewer than n_neighbors + 1 rows.
 
     Notes
     -----
@@ -141,8 +142,8 @@ def frequency_table(
     norms = np.linalg.norm(rows, axis=1)
     mean = rows.mean(0)
     along = rows @ mean / (np.where(norms > 0, norms, 1) * (np.linalg.norm(mean) or 1))
-    distance = nearest_neighbors(X, k, measure="euclidean").values.mean(1)
-    dot = nearest_neighbors(X, k, measure="dot").values.mean(1)
+    distance = nearest_neighbors(X, n_neighbors, measure="euclidean").values.mean(1)
+    dot = nearest_neighbors(X, n_neighbors, measure="dot").values.mean(1)
     order = np.argsort(-given, kind="stable")
     buckets = []
     for first, last in zip([0, *edges], [*edges, len(X)], strict=True):
@@ -151,7 +152,7 @@ def frequency_table(
             values = (float(v[chosen].mean()) for v in (norms, distance, dot, along))
             buckets.append(FrequencyBucket(first, first + len(chosen), len(chosen), *values))
     by_norm, by_mean = (float(spearmanr(given, v).statistic) for v in (norms, along))
-    return FrequencyTable(tuple(buckets), by_norm, by_mean, k)
+    return FrequencyTable(tuple(buckets), by_norm, by_mean, n_neighbors)
 
 
 def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000) -> np.ndarray:

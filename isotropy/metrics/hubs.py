@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isotropy.metrics.neighbors import Measure, Neighbors, _float_rows, nearest_neighbors
+from isotropy.metrics.neighbors import Measure, Neighbors, nearest_neighbors, numeric_rows
 
 __all__ = [
     "Hubness",
@@ -26,12 +26,12 @@ __all__ = [
 def k_occurrence(
     X: Any,
     queries: Any = None,
-    k: int = 10,
+    n_neighbors: int = 10,
     *,
     measure: Measure = "cosine",
     neighbors: Neighbors | np.ndarray | None = None,
 ) -> np.ndarray:
-    """How often each row is among the k nearest of a query, N_k.
+    """How often each row is among the nearest of a query, N_k with k = `n_neighbors`.
 
     Parameters
     ----------
@@ -40,44 +40,52 @@ def k_occurrence(
     queries : array of shape (m, d), optional
         By default the rows themselves, none of which is its own neighbour. What a search meets is
         the hubness of its documents under its queries, and may differ much.
-    k : int, default=10
+    n_neighbors : int, default=10
         At most n; with more, n.
     measure : {"cosine", "dot", "euclidean"}, default="cosine"
-    neighbors : Neighbors or integer array of shape (m, at least k), optional
+    neighbors : Neighbors or integer array of shape (m, at least n_neighbors), optional
         Indices of the nearest rows of each query, found before, for example by an approximate
         index; -1 for none. `X` then only says how many rows there are, and `queries` nothing.
 
     Returns
     -------
     ndarray of int, shape (n,)
-        Sums to ``m k``.
+        Sums to ``m n_neighbors``.
 
     References
     ----------
     Radovanovic et al. 2010, "Hubs in space".
     """
     if neighbors is not None:
-        found = _listed(neighbors, k)
+        found = _listed(neighbors, n_neighbors)
         n = int(X) if isinstance(X, (int, np.integer)) else len(X)
         if found.max(initial=-1) >= n:
             raise ValueError(f"neighbors name row {found.max()}, and X has {n} rows.")
         return np.bincount(found[found >= 0], minlength=n)
     n = X.shape[0] if hasattr(X, "shape") else len(X)
     most = n - (queries is None)
-    if isinstance(k, bool) or k != int(k) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
-    found = nearest_neighbors(X, min(int(k), most), queries=queries, measure=measure).indices
+    found = nearest_neighbors(
+        X, min(_at_least(1, n_neighbors), most), queries=queries, measure=measure
+    ).indices
     return np.bincount(found.ravel(), minlength=n)
 
 
-def _listed(neighbors: Any, k: int) -> np.ndarray:
-    found = np.asarray(neighbors.indices if isinstance(neighbors, Neighbors) else neighbors)
-    if found.ndim != 2 or found.dtype.kind not in "iu" or found.shape[1] < k:
+def _at_least(least: int, n_neighbors: Any) -> int:
+    if isinstance(n_neighbors, bool) or n_neighbors != int(n_neighbors) or n_neighbors < least:
         raise ValueError(
-            f"neighbors must be indices of shape (queries, at least k={k}), got {found.dtype} of "
-            f"shape {found.shape}."
+            f"n_neighbors must be an integer of at least {least}, got {n_neighbors!r}."
         )
-    return found[:, :k]
+    return int(n_neighbors)
+
+
+def _listed(neighbors: Any, n_neighbors: int) -> np.ndarray:
+    found = np.asarray(neighbors.indices if isinstance(neighbors, Neighbors) else neighbors)
+    if found.ndim != 2 or found.dtype.kind not in "iu" or found.shape[1] < n_neighbors:
+        raise ValueError(
+            f"neighbors must be indices of shape (queries, at least n_neighbors={n_neighbors}), "
+            f"got {found.dtype} of shape {found.shape}."
+        )
+    return found[:, :n_neighbors]
 
 
 # -- of the counts -------------------------------------------------------------------------------
@@ -107,12 +115,12 @@ def _hub_share(counts: np.ndarray) -> float:
     return float(counts[counts >= 2 * counts.mean()].sum() / total) if total else float("nan")
 
 
-def k_skewness(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
+def k_skewness(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> float:
     """Skewness of `k_occurrence`: 0 without hubs, large with a few that most queries find.
 
     Parameters
     ----------
-    X, queries, k, **options
+    X, queries, n_neighbors, **options
         As for `k_occurrence`.
 
     Returns
@@ -125,15 +133,15 @@ def k_skewness(X: Any, queries: Any = None, k: int = 10, **options: Any) -> floa
     ----------
     Radovanovic et al. 2010, "Hubs in space", section 3.
     """
-    return _skewness(k_occurrence(X, queries, k, **options))
+    return _skewness(k_occurrence(X, queries, n_neighbors, **options))
 
 
-def robin_hood(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
+def robin_hood(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> float:
     """Robin Hood index of `k_occurrence`: the share to be moved for all rows to occur alike.
 
     Parameters
     ----------
-    X, queries, k, **options
+    X, queries, n_neighbors, **options
         As for `k_occurrence`.
 
     Returns
@@ -145,15 +153,15 @@ def robin_hood(X: Any, queries: Any = None, k: int = 10, **options: Any) -> floa
     ----------
     Feldbauer et al. 2018, "Fast approximate hubness reduction for large high-dimensional data".
     """
-    return _robin_hood(k_occurrence(X, queries, k, **options))
+    return _robin_hood(k_occurrence(X, queries, n_neighbors, **options))
 
 
-def gini(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
+def gini(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> float:
     """Gini coefficient of `k_occurrence`, in O(n log n).
 
     Parameters
     ----------
-    X, queries, k, **options
+    X, queries, n_neighbors, **options
         As for `k_occurrence`.
 
     Returns
@@ -161,15 +169,15 @@ def gini(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
     float
         From 0, the ideal, to below 1.
     """
-    return _gini(k_occurrence(X, queries, k, **options))
+    return _gini(k_occurrence(X, queries, n_neighbors, **options))
 
 
-def anti_hub_rate(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
+def anti_hub_rate(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> float:
     """Share of rows that no query finds among its k nearest.
 
     Parameters
     ----------
-    X, queries, k, **options
+    X, queries, n_neighbors, **options
         As for `k_occurrence`.
 
     Returns
@@ -181,15 +189,15 @@ def anti_hub_rate(X: Any, queries: Any = None, k: int = 10, **options: Any) -> f
     ----------
     Radovanovic et al. 2010, "Hubs in space"; Feldbauer et al. 2018.
     """
-    return float((k_occurrence(X, queries, k, **options) == 0).mean())
+    return float((k_occurrence(X, queries, n_neighbors, **options) == 0).mean())
 
 
-def hub_share(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float:
+def hub_share(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> float:
     """Share of all places among neighbours that hubs take: rows that occur twice the mean or more.
 
     Parameters
     ----------
-    X, queries, k, **options
+    X, queries, n_neighbors, **options
         As for `k_occurrence`.
 
     Returns
@@ -201,7 +209,7 @@ def hub_share(X: Any, queries: Any = None, k: int = 10, **options: Any) -> float
     ----------
     Flexer & Schnitzer 2015, "Choosing lp norms in high-dimensional spaces based on hub analysis".
     """
-    return _hub_share(k_occurrence(X, queries, k, **options))
+    return _hub_share(k_occurrence(X, queries, n_neighbors, **options))
 
 
 @dataclass(frozen=True)
@@ -210,7 +218,7 @@ class Hubness:
 
     Attributes
     ----------
-    k : int
+    n_neighbors : int
     n, n_queries : int
     k_skewness, robin_hood, gini, anti_hub_rate, hub_share : float
         As the functions of these names.
@@ -218,7 +226,7 @@ class Hubness:
         The k-occurrence of each row.
     """
 
-    k: int
+    n_neighbors: int
     n: int
     n_queries: int
     k_skewness: float
@@ -235,7 +243,7 @@ class Hubness:
 
     def __str__(self) -> str:
         return (
-            f"{self.n:,} rows, {self.n_queries:,} queries, k = {self.k}: skewness "
+            f"{self.n:,} rows, {self.n_queries:,} queries, {self.n_neighbors} neighbours: skewness "
             f"{self.k_skewness:.2f}, Robin Hood {self.robin_hood:.2f}, Gini {self.gini:.2f}; "
             f"{100 * self.anti_hub_rate:.1f} % of rows are never found, hubs take "
             f"{100 * self.hub_share:.1f} % of the places, the largest {self.counts.max():,}."
@@ -245,7 +253,7 @@ class Hubness:
 def hubness(
     X: Any,
     queries: Any = None,
-    k: int = 10,
+    n_neighbors: int = 10,
     *,
     measure: Measure = "cosine",
     neighbors: Neighbors | np.ndarray | None = None,
@@ -254,7 +262,7 @@ def hubness(
 
     Parameters
     ----------
-    X, queries, k, measure, neighbors
+    X, queries, n_neighbors, measure, neighbors
         As for `k_occurrence`.
 
     Returns
@@ -269,13 +277,13 @@ def hubness(
     >>> found.k_skewness > 2, found.anti_hub_rate > 0.1
     (True, True)
     """
-    counts = k_occurrence(X, queries, k, measure=measure, neighbors=neighbors)
+    counts = k_occurrence(X, queries, n_neighbors, measure=measure, neighbors=neighbors)
     if neighbors is not None:
-        asked = len(_listed(neighbors, k))
+        asked = len(_listed(neighbors, n_neighbors))
     else:
         asked = len(counts) if queries is None else int(queries.shape[0])
     return Hubness(
-        k,
+        n_neighbors,
         len(counts),
         asked,
         _skewness(counts),
@@ -292,7 +300,7 @@ def hubness(
 
 def _distinct(X: Any) -> np.ndarray:
     """The rows, equal ones once: a distance of 0 has no logarithm."""
-    return np.unique(_float_rows(X, "X"), axis=0)
+    return np.unique(numeric_rows(X, "X"), axis=0)
 
 
 def intrinsic_dimension(X: Any, *, discard: float = 0.1) -> float:
@@ -335,7 +343,7 @@ def intrinsic_dimension(X: Any, *, discard: float = 0.1) -> float:
     return float(x @ y / (x @ x)) if x.any() else float("inf")
 
 
-def local_intrinsic_dimension(X: Any, k: int = 20) -> np.ndarray:
+def local_intrinsic_dimension(X: Any, n_neighbors: int = 20) -> np.ndarray:
     r"""Local intrinsic dimension of each row, by maximum likelihood.
 
     ``-1 / mean_j log(r_j / r_k)`` over the distances r_1 to r_{k-1} to its nearest rows.
@@ -344,7 +352,8 @@ def local_intrinsic_dimension(X: Any, k: int = 20) -> np.ndarray:
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
         Equal rows count once among the neighbours, and get the same value.
-    k : int, default=20
+    n_neighbors : int, default=20
+        The k of the formula.
 
     Returns
     -------
@@ -354,17 +363,16 @@ def local_intrinsic_dimension(X: Any, k: int = 20) -> np.ndarray:
     Raises
     ------
     ValueError
-        Where there are not k other distinct rows, or k is below 2.
+        Where there are not `n_neighbors` other distinct rows, or it is below 2.
 
     References
     ----------
     Levina & Bickel 2004, "Maximum likelihood estimation of intrinsic dimension"; Amsaleg et al.
     2015; MacKay & Ghahramani 2005 on the harmonic mean.
     """
-    if isinstance(k, bool) or k != int(k) or k < 2:
-        raise ValueError(f"k must be an integer of at least 2, got {k!r}.")
-    X, back = np.unique(_float_rows(X, "X"), axis=0, return_inverse=True)
-    distances = nearest_neighbors(X, int(k), measure="euclidean").values
+    k = _at_least(2, n_neighbors)
+    X, back = np.unique(numeric_rows(X, "X"), axis=0, return_inverse=True)
+    distances = nearest_neighbors(X, k, measure="euclidean").values
     logs = np.log(distances[:, :-1] / distances[:, -1:]).mean(1)
     with np.errstate(divide="ignore"):
         return np.asarray((-1 / logs)[back.ravel()] + 0.0)

@@ -363,13 +363,13 @@ class HubnessDisplay(_Display):
         occurring = np.bincount(counts)
         k = np.arange(len(occurring))
         bars = ax.bar(k, occurring, width=1, color=CORRECTED, alpha=0.7, label="rows")
-        n, share = self.hubness.n_queries, self.hubness.k / max(1, self.hubness.n)
+        n, share = self.hubness.n_queries, self.hubness.n_neighbors / max(1, self.hubness.n)
         chance = len(counts) * binom.pmf(k, n, min(1.0, share))
         line = ax.plot(k[chance > 0.5], chance[chance > 0.5], "--", color=FLOOR, label="by chance")
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.5)
         ax.set_title(f"skewness {self.hubness.k_skewness:.2f}", loc="left")
-        _finish(ax, x=f"occurrences among {self.hubness.k} neighbours", y="rows")
+        _finish(ax, x=f"occurrences among {self.hubness.n_neighbors} neighbours", y="rows")
         return self._drawn(ax, [bars, *line])
 
 
@@ -396,7 +396,7 @@ class FrequencyDisplay(_Display):
         where = np.arange(len(buckets))
         told = {
             "norm": [b.norm for b in buckets],
-            f"distance to {self.table.k} neighbours": [b.distance for b in buckets],
+            f"distance to {self.table.n_neighbors} neighbours": [b.distance for b in buckets],
             "cosine to the mean": [b.mean_cosine for b in buckets],
         }
         for k, (colour, (label, values)) in enumerate(zip(_cycled(), told.items(), strict=False)):

@@ -176,7 +176,7 @@ def report(
         for name, corrector in chosen.items():
             mapped[name] = _fitted(corrector, rows).transform(some)
     sure = intervals(rows, [m for m in _SURE if m in METRICS], n_groups=min(20, n))
-    hubs = hubness(some, k=min(10, len(some) - 1)) if len(some) > 2 else None
+    hubs = hubness(some, n_neighbors=min(10, len(some) - 1)) if len(some) > 2 else None
     moved = None if against is None else drift(against, rows)
     pictures = _pictures(mapped, None if texts is None else [texts[i] for i in kept], hubs)
     if profile is not None:
@@ -283,8 +283,9 @@ def _verdict(table: Comparison, hubs: Hubness | None, moved: Drift | None) -> li
         sentences.append(f"After correction, {told}.")
     if hubs is not None:
         sentences.append(
-            f"Hubs: {_percent(hubs.anti_hub_rate)} of rows are among no other's {hubs.k} nearest, "
-            f"and the largest hub is among those of {hubs.counts.max():,}."
+            f"Hubs: {_percent(hubs.anti_hub_rate)} of rows are among no other's "
+            f"{hubs.n_neighbors} nearest, and the largest hub is among those of "
+            f"{hubs.counts.max():,}."
         )
     if moved is not None:
         sentences.append(str(moved).splitlines()[-1])

@@ -42,23 +42,26 @@ def test_occurrences_are_counted_over_queries():
 
 def test_measures_of_the_counts_are_the_papers():
     X = rows(200, 30, mean=0.3)
-    counts = k_occurrence(X, k=5)
+    counts = k_occurrence(X, n_neighbors=5)
     assert counts.sum() == 1000
     n, mean = len(counts), counts.mean()
-    assert robin_hood(X, k=5) == pytest.approx(
+    assert robin_hood(X, n_neighbors=5) == pytest.approx(
         0.5 * sum(abs(c - mean) for c in counts) / counts.sum()
     )
     pairs = np.abs(counts[:, None] - counts[None]).sum()
-    assert gini(X, k=5) == pytest.approx(pairs / (2 * n**2 * mean))
-    assert anti_hub_rate(X, k=5) == pytest.approx(sum(c == 0 for c in counts) / n)
-    assert hub_share(X, k=5) == pytest.approx(
+    assert gini(X, n_neighbors=5) == pytest.approx(pairs / (2 * n**2 * mean))
+    assert anti_hub_rate(X, n_neighbors=5) == pytest.approx(sum(c == 0 for c in counts) / n)
+    assert hub_share(X, n_neighbors=5) == pytest.approx(
         sum(c for c in counts if c >= 2 * mean) / counts.sum()
     )
-    found = hubness(X, k=5)
-    assert (found.robin_hood, found.gini) == (robin_hood(X, k=5), gini(X, k=5))
-    assert (found.anti_hub_rate, found.hub_share) == (anti_hub_rate(X, k=5), hub_share(X, k=5))
-    assert found.k_skewness == k_skewness(X, k=5) == pytest.approx(stats.skew(counts))
-    assert (found.n, found.n_queries, found.k) == (200, 200, 5)
+    found = hubness(X, n_neighbors=5)
+    assert (found.robin_hood, found.gini) == (robin_hood(X, n_neighbors=5), gini(X, n_neighbors=5))
+    assert (found.anti_hub_rate, found.hub_share) == (
+        anti_hub_rate(X, n_neighbors=5),
+        hub_share(X, n_neighbors=5),
+    )
+    assert found.k_skewness == k_skewness(X, n_neighbors=5) == pytest.approx(stats.skew(counts))
+    assert (found.n, found.n_queries, found.n_neighbors) == (200, 200, 5)
     hubs = found.hubs(3)
     assert counts[hubs].tolist() == sorted(counts)[::-1][:3]
     assert "of rows are never found" in str(found)
@@ -69,15 +72,17 @@ def test_neighbours_found_before_are_taken(asked):
     X, Q = rows(60), rows(30, seed=1)
     queries = Q if asked else None
     neighbors = nearest_neighbors(X, 8, queries=queries)
-    wanted = hubness(X, queries, k=5)
+    wanted = hubness(X, queries, n_neighbors=5)
     for given in (neighbors, neighbors.indices):
-        found = hubness(X, k=5, neighbors=given)
+        found = hubness(X, n_neighbors=5, neighbors=given)
         np.testing.assert_array_equal(found.counts, wanted.counts)
         assert found.n_queries == wanted.n_queries
-    np.testing.assert_array_equal(k_occurrence(60, k=5, neighbors=neighbors), wanted.counts)
+    np.testing.assert_array_equal(
+        k_occurrence(60, n_neighbors=5, neighbors=neighbors), wanted.counts
+    )
     some = neighbors.indices.copy()
     some[:, 3:] = -1  # an approximate index found no more
-    assert k_occurrence(X, k=5, neighbors=some).sum() == 3 * len(some)
+    assert k_occurrence(X, n_neighbors=5, neighbors=some).sum() == 3 * len(some)
 
 
 def test_hubs_grow_with_the_dimension_and_go_without_one():
@@ -85,9 +90,14 @@ def test_hubs_grow_with_the_dimension_and_go_without_one():
     assert low < 0.6 < 2 < high
     ring = np.exp(2j * np.pi * np.arange(50) / 50)
     ring = np.column_stack([ring.real, ring.imag])
-    assert (k_occurrence(ring, k=2) == 2).all()
-    assert np.isnan(k_skewness(ring, k=2))
-    assert robin_hood(ring, k=2) == gini(ring, k=2) == anti_hub_rate(ring, k=2) == 0
+    assert (k_occurrence(ring, n_neighbors=2) == 2).all()
+    assert np.isnan(k_skewness(ring, n_neighbors=2))
+    assert (
+        robin_hood(ring, n_neighbors=2)
+        == gini(ring, n_neighbors=2)
+        == anti_hub_rate(ring, n_neighbors=2)
+        == 0
+    )
 
 
 def test_more_neighbours_than_documents_are_all():
@@ -97,13 +107,16 @@ def test_more_neighbours_than_documents_are_all():
 
 def test_wrong_questions_are_named():
     for call, what in [
-        (lambda: k_occurrence(rows(3), rows(5), 0), "k must be"),
+        (lambda: k_occurrence(rows(3), rows(5), 0), "n_neighbors must be"),
         (lambda: k_occurrence(rows(3), rows(5, 4), 2), "columns"),
-        (lambda: k_occurrence(3, k=2, neighbors=np.zeros((4, 1), int)), "at least k=2"),
-        (lambda: k_occurrence(3, k=1, neighbors=np.zeros((4, 1))), "float64"),
-        (lambda: k_occurrence(3, k=1, neighbors=np.full((4, 1), 7)), "row 7"),
+        (
+            lambda: k_occurrence(3, n_neighbors=2, neighbors=np.zeros((4, 1), int)),
+            "at least n_neighbors=2",
+        ),
+        (lambda: k_occurrence(3, n_neighbors=1, neighbors=np.zeros((4, 1))), "float64"),
+        (lambda: k_occurrence(3, n_neighbors=1, neighbors=np.full((4, 1), 7)), "row 7"),
         (lambda: intrinsic_dimension(rows(9), discard=1), "discard"),
-        (lambda: local_intrinsic_dimension(rows(9), 1), "k must be"),
+        (lambda: local_intrinsic_dimension(rows(9), 1), "n_neighbors must be"),
         (lambda: local_intrinsic_dimension(rows(9), 9), "from 1 to 8"),
     ]:
         with pytest.raises(ValueError, match=what):

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import linprog
-from scipy.spatial.distance import cdist
 
 from isotropy.io import open_rows
 from isotropy.metrics import (
+    _search,
     frequency_table,
+    intrinsic_dimension,
+    k_occurrence,
+    k_skewness,
+    local_intrinsic_dimension,
     nearest_neighbors,
     neighbors,
     origin_in_hull,
@@ -20,49 +25,174 @@ def rows(n, d, seed=0, mean=0.0):
     return np.random.default_rng(seed).normal(size=(n, d)) + mean
 
 
-def plain(X, k, Q=None, measure="cosine"):
-    """By sorting the whole matrix of float64."""
-    X = np.asarray(X, dtype=np.float64)
-    asked = X if Q is None else np.asarray(Q, dtype=np.float64)
-    if measure == "euclidean":
-        values = -cdist(asked, X)
+def distances(X, Q=None, measure="cosine"):
+    """Of all pairs, in the widest type: by differences, or minus dot products."""
+    X = np.asarray(X).astype(np.longdouble)
+    asked = X if Q is None else np.asarray(Q).astype(np.longdouble)
+    if measure == "dot":
+        found = -(asked @ X.T)
     else:
-        values = asked @ X.T
+        zero = np.zeros((len(asked), len(X)), dtype=bool)
         if measure == "cosine":
-            lengths = np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(X, axis=1)
-            values = values / np.where(lengths > 0, lengths, 1)
+            zero |= ~asked.any(1)[:, None] | ~X.any(1)
+            lengths = [np.sqrt((Z**2).sum(1, keepdims=True)) for Z in (X, asked)]
+            X, asked = (Z / np.where(n > 0, n, 1) for Z, n in zip((X, asked), lengths, strict=True))
+        found = np.sqrt(np.stack([((X - row) ** 2).sum(1) for row in asked]))
+        found[zero] = np.sqrt(np.longdouble(2))
     if Q is None:
-        np.fill_diagonal(values, -np.inf)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    values = np.take_along_axis(values, order, axis=1)
-    return order, -values if measure == "euclidean" else values
+        np.fill_diagonal(found, np.inf)
+    return found
+
+
+def plain(X, k, Q=None, measure="cosine"):
+    """Indices and values by sorting all pairs."""
+    found = distances(X, Q, measure)
+    order = np.argsort(found, axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(found, order, axis=1)
+    values = {"cosine": 1 - found**2 / 2, "dot": -found, "euclidean": found}[measure]
+    return order, values.astype(np.float64)
+
+
+def check_exact(found, X, Q=None, measure="cosine"):
+    """Recall 1 but for ties, in order, with values right to float64's rounding."""
+    every = distances(X, Q, measure)
+    k = found.indices.shape[1]
+    farthest = np.sort(every, axis=1)[:, k - 1 : k]
+    got = np.take_along_axis(every, found.indices, axis=1)
+    if measure == "dot":
+        size = np.abs(every[np.isfinite(every)]).max() * 1e-14
+    else:
+        size = np.maximum(1e-14 * farthest, 3e-16 if measure == "cosine" else 0)
+    assert (got <= farthest + size).all(), "recall"
+    assert (np.diff(got, axis=1) >= -size).all(), "order"
+    assert all(len(set(row)) == k for row in found.indices.tolist())
+    wanted = plain(X, k, Q, measure)[1]
+    if measure == "euclidean":
+        np.testing.assert_allclose(found.values, wanted, rtol=1e-14)
+    else:
+        np.testing.assert_allclose(found.values, wanted, atol=float(np.max(size)) + 1e-15)
+
+
+def _clusters(spread):
+    centres = np.repeat(rows(30, 24), 10, axis=0)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    return centres + spread * rows(300, 24, seed=1)
+
+
+def _outlier():
+    X = rows(300, 24)
+    X[7] *= 1e4
+    return X
+
+
+def _some_zero():
+    X = rows(300, 24)
+    X[[3, 50, 51]] = 0
+    return X
+
+
+HARD_TO_SEARCH = {
+    "ordinary": rows(300, 24),
+    "tight clusters": 10 * _clusters(1e-5),
+    "near-duplicates at 1e-3": _clusters(1e-3),
+    "near-duplicates at 1e-6": _clusters(1e-6),
+    "near-duplicates at 1e-9": _clusters(1e-9),
+    "mean a thousand times the spread": rows(300, 24, mean=1000),
+    "a cone of one part in ten million": 1 + 1e-7 * rows(300, 24),
+    "duplicates": _clusters(0),
+    "all equal": np.ones((300, 24)),
+    "zero rows": _some_zero(),
+    "an outlier": _outlier(),
+    "1e-30": 1e-30 * rows(300, 24),
+    "1e30": 1e30 * rows(300, 24),
+    "1e-150": 1e-150 * rows(300, 24),
+    "1e150": 1e150 * rows(300, 24),
+    "signs": np.sign(rows(300, 24)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("name", HARD_TO_SEARCH)
+def test_nearest_is_nearest_on_any_rows(monkeypatch, name, measure, dtype):
+    monkeypatch.setattr(_search, "_BLOCK", 64)
+    with np.errstate(over="ignore"):
+        X = HARD_TO_SEARCH[name].astype(dtype)
+    if not np.isfinite(X).all() or (X.any() != HARD_TO_SEARCH[name].any()):
+        pytest.skip(f"{dtype} does not hold them")
+    check_exact(nearest_neighbors(X, 7, measure=measure), X, measure=measure)
+    Q = ((X[:40].astype(np.float64) + X[1:41]) / 2).astype(dtype)
+    check_exact(nearest_neighbors(X, 7, queries=Q, measure=measure), X, Q, measure)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_integers_are_exact_and_ties_go_to_the_lower_index(dtype, measure):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, size=(1500, 6)).astype(dtype)
+    if dtype == "int64" and measure == "euclidean":
+        X = X + 2**40
+    found = nearest_neighbors(X, 9, measure=measure)
+    np.testing.assert_array_equal(found.indices, plain(X, 9, measure=measure)[0])
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
+def test_bfloat16_is_searched_as_it_is(measure):
+    torch = pytest.importorskip("torch")
+    X = torch.from_numpy(_clusters(1e-2)).bfloat16()
+    check_exact(nearest_neighbors(X, 5, measure=measure), X.float().numpy(), measure=measure)
+
+
+@pytest.mark.parametrize("n", [50, 201, 1025, 2500])
+def test_of_equal_values_the_lower_index_comes_first(n):
+    X = np.repeat(rows(5, 4), n // 5, axis=0).astype(np.float32)
+    for measure in ("cosine", "euclidean"):
+        found = nearest_neighbors(X, 8, measure=measure).indices
+        np.testing.assert_array_equal(found, plain(X, 8, measure=measure)[0])
+
+
+def test_what_follows_from_neighbours_follows_from_the_exact_ones():
+    X = _clusters(1e-3).astype(np.float32)
+    nearest = plain(X, 5)[0]
+    counts = np.bincount(nearest.ravel(), minlength=len(X))
+    np.testing.assert_array_equal(k_occurrence(X, n_neighbors=5), counts)
+    assert k_skewness(X, n_neighbors=5) == pytest.approx(stats.skew(counts))
+    for wide in (X, 10 * _clusters(1e-5).astype(np.float32), 1e-30 * X, 1e15 * X):
+        first, second = plain(wide, 2, measure="euclidean")[1].T
+        ratios = np.sort(second / first)[: int(0.9 * len(X))]
+        x, y = np.log(ratios), -np.log1p(-np.arange(1, len(ratios) + 1) / (len(X) + 1))
+        assert intrinsic_dimension(wide) == pytest.approx(x @ y / (x @ x), rel=1e-9)
+        r = plain(wide, 6, measure="euclidean")[1]
+        wanted = -1 / np.log(r[:, :-1] / r[:, -1:]).mean(1)
+        np.testing.assert_allclose(local_intrinsic_dimension(wide, 6), wanted, rtol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("asked", [False, True], ids=["among themselves", "queries"])
 @pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
 def test_the_neighbours_are_those_of_all_pairs(monkeypatch, measure, asked, dtype):
-    monkeypatch.setattr(neighbors, "_BLOCK", 32)
+    monkeypatch.setattr(_search, "_BLOCK", 32)
     X, Q = rows(150, 7, mean=0.5).astype(dtype), rows(70, 7, seed=1).astype(dtype)
     Q = Q if asked else None
     found = nearest_neighbors(X, 5, queries=Q, measure=measure)
     indices, values = plain(X, 5, Q, measure)
     assert found.indices.dtype == np.int64
-    np.testing.assert_allclose(found.values, values, rtol=1e-6, atol=1e-6)
-    assert (found.indices == indices).mean() > 0.99
+    np.testing.assert_allclose(found.values, values, rtol=1e-12, atol=1e-15)
+    if dtype != "float16":  # which holds equal distances
+        np.testing.assert_array_equal(found.indices, indices)
 
 
 @pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("n", [2, 31, 32, 33, 97])
 def test_every_other_row_can_be_asked_for(monkeypatch, n, measure):
-    monkeypatch.setattr(neighbors, "_BLOCK", 32)
+    monkeypatch.setattr(_search, "_BLOCK", 32)
     X = rows(n, 3)
     found = nearest_neighbors(X, n - 1, measure=measure)
     np.testing.assert_array_equal(found.indices, plain(X, n - 1, measure=measure)[0])
 
 
 def test_duplicates_are_neighbours_and_no_row_is_its_own(monkeypatch):
-    monkeypatch.setattr(neighbors, "_BLOCK", 8)
+    monkeypatch.setattr(_search, "_BLOCK", 8)
     X = np.repeat(rows(5, 4), 4, axis=0)
     for measure in ("cosine", "dot", "euclidean"):
         found = nearest_neighbors(X, 3, measure=measure).indices
@@ -74,22 +204,14 @@ def test_duplicates_are_neighbours_and_no_row_is_its_own(monkeypatch):
                 ]
 
 
-def test_close_rows_far_from_the_origin_keep_their_order():
-    X = (1e4 + rows(300, 6)).astype(np.float32)
-    found = nearest_neighbors(X, 4, measure="euclidean")
-    indices, values = plain(X, 4, measure="euclidean")
-    assert (found.indices == indices).mean() > 0.99
-    np.testing.assert_allclose(found.values, values, rtol=1e-6)
-
-
-def test_zero_huge_and_tiny_rows():
+def test_a_zero_row_has_a_cosine_of_zero_with_everything():
     X = rows(40, 5)
     X[3] = 0
     found = nearest_neighbors(X, 6)
     np.testing.assert_array_equal(found.values[3], 0)
-    for scale in (1e-30, 1e30):
-        scaled = nearest_neighbors((X * scale).astype(np.float32), 6)
-        assert (scaled.indices == found.indices).mean() > 0.99
+    assert found.indices[3].tolist() == [0, 1, 2, 4, 5, 6]
+    everything = nearest_neighbors(X, 39)
+    np.testing.assert_array_equal(everything.values[everything.indices == 3], 0)
 
 
 def test_any_source_of_rows(tmp_path):
@@ -102,16 +224,20 @@ def test_any_source_of_rows(tmp_path):
     np.testing.assert_array_equal(nearest_neighbors(torch.from_numpy(X), 3).indices, wanted.indices)
 
 
+@pytest.mark.parametrize(
+    "name", ["ordinary", "near-duplicates at 1e-3", "mean a thousand times the spread"]
+)
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
-def test_the_search_of_devices_gives_the_same(measure, asked):
+def test_the_search_of_devices_gives_the_same(monkeypatch, measure, asked, name):
     torch = pytest.importorskip("torch")
-    X, Q = rows(90, 6).astype(np.float32), rows(20, 6, 1).astype(np.float32)
-    wanted = nearest_neighbors(X, 4, queries=Q if asked else None, measure=measure)
-    X, Q = torch.from_numpy(X), torch.from_numpy(Q)
-    found = neighbors._on_device(X, Q if asked else X, 4, not asked, measure)
-    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-5, atol=1e-6)
-    assert (found.indices == wanted.indices).mean() > 0.99
+    X = HARD_TO_SEARCH[name].astype(np.float32)
+    Q = X[:20] + X[1:21] if asked else None
+    wanted = nearest_neighbors(X, 4, queries=Q, measure=measure)
+    monkeypatch.setattr(neighbors, "_device", lambda X: torch.device("cpu"))
+    found = nearest_neighbors(X, 4, queries=Q, measure=measure)
+    np.testing.assert_array_equal(found.values, wanted.values)
+    np.testing.assert_array_equal(found.indices, wanted.indices)
 
 
 def test_no_queries_give_no_neighbours():
@@ -122,15 +248,15 @@ def test_no_queries_give_no_neighbours():
 def test_wrong_questions_are_named():
     X = rows(9, 3)
     for options, what in [
-        ({"k": 0}, "from 1 to 8"),
-        ({"k": 9}, "from 1 to 8, the number of rows less one"),
-        ({"k": True}, "k must be"),
+        ({"n_neighbors": 0}, "from 1 to 8"),
+        ({"n_neighbors": 9}, "from 1 to 8, the number of rows less one"),
+        ({"n_neighbors": True}, "n_neighbors must be"),
         ({"measure": "manhattan"}, "measure must be"),
         ({"queries": np.ones((2, 4))}, "4 columns"),
         ({"queries": np.full((2, 3), np.nan)}, "queries contains NaN"),
     ]:
         with pytest.raises(ValueError, match=what):
-            nearest_neighbors(X, **{"k": 2, **options})
+            nearest_neighbors(X, **{"n_neighbors": 2, **options})
     with pytest.raises(ValueError, match="from 1 to 0"):
         nearest_neighbors(X[:1], 1)
     X[4, 1] = np.inf
@@ -252,7 +378,7 @@ def test_buckets_are_by_rank_of_frequency():
     rng = np.random.default_rng(0)
     X, counts = rng.normal(size=(300, 6)), rng.permutation(300)
     order = np.argsort(-counts)
-    table = frequency_table(X, counts, edges=(10, 100), k=2)
+    table = frequency_table(X, counts, edges=(10, 100), n_neighbors=2)
     assert [(b.first, b.last, b.n) for b in table.buckets] == [
         (0, 10, 10),
         (10, 100, 90),
@@ -293,8 +419,8 @@ def test_wrong_frequencies_are_named():
         frequency_table(X, [1, 2])
     with pytest.raises(ValueError, match="edges must rise"):
         frequency_table(X, np.arange(5), edges=(3, 3))
-    with pytest.raises(ValueError, match="k must be"):
-        frequency_table(X, np.arange(5), k=5)
+    with pytest.raises(ValueError, match="n_neighbors must be"):
+        frequency_table(X, np.arange(5), n_neighbors=5)
 
 
 def test_counts_from_a_tokenizer_s_texts():

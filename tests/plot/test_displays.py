@@ -47,7 +47,7 @@ MAKE = {
     "coloured": lambda ax: ProjectionDisplay.from_embeddings(rows(), values=np.arange(300), ax=ax),
     "corrected": lambda ax: ProjectionDisplay.from_estimator(Whitening(), rows(), ax=ax),
     "layers": lambda ax: LayerProfileDisplay(profile()).plot(ax),
-    "hubs": lambda ax: HubnessDisplay.from_embeddings(rows(), k=5, ax=ax),
+    "hubs": lambda ax: HubnessDisplay.from_embeddings(rows(), n_neighbors=5, ax=ax),
     "corrected hubs": lambda ax: HubnessDisplay.from_estimator(MeanRemoval(), rows(), ax=ax),
     "frequency": lambda ax: FrequencyDisplay.from_embeddings(
         rows(), np.arange(300), edges=(50, 100), ax=ax
@@ -110,7 +110,7 @@ def test_layers_are_in_order():
 def test_hubs_are_counted():
     display = MAKE["hubs"](None)
     heights = [bar.get_height() for bar in display.artists_[0]]
-    assert heights == np.bincount(hubness(rows(), k=5).counts).tolist()
+    assert heights == np.bincount(hubness(rows(), n_neighbors=5).counts).tolist()
 
 
 def test_before_and_after_is_a_comparison():
