@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
@@ -50,7 +51,12 @@ def unit_rows(X: Tensor) -> Tensor:
     largest = X.detach().abs().amax(dim=-1, keepdim=True)
     X = X / torch.where(largest > 0, largest, 1)
     lengths = X.square().sum(dim=-1, keepdim=True)
-    return X * torch.where(lengths > 0, lengths, 1).rsqrt()
+    return X * torch.where(lengths > 0, torch.where(lengths > 0, lengths, 1).rsqrt(), 0)
+
+
+def living(U: Tensor) -> Tensor:
+    """Which of these unit rows have a direction: all but the zero rows."""
+    return (U.detach() != 0).any(dim=1)
 
 
 def bibtex(key: str, author: str, title: str, year: int, eprint: str = "") -> str:
@@ -122,17 +128,22 @@ class Regularizer(nn.Module):
 
     n_views = 1
     citation = ""
-    _past: Any = None
 
     def __init__(self, *, gather: bool = False) -> None:
         super().__init__()
         self.gather = gather
+        self._pasts: dict[Hashable, Any] = {}
+        self._rows_are: Hashable = None
 
     def forward(self, *views: Tensor) -> Tensor:
         """The loss of rows (n, d), or of two views of the same rows where a loss takes two."""
+        return self._measured(self._rows(views))
+
+    def _rows(self, views: tuple[Tensor, ...]) -> list[Tensor]:
         rows = [as_rows(view) for view in views]
-        if self.gather:
-            rows = [rows_of_all_ranks(view) for view in rows]
+        return [rows_of_all_ranks(view) for view in rows] if self.gather else rows
+
+    def _measured(self, rows: list[Tensor]) -> Tensor:
         with torch.autocast(rows[0].device.type, enabled=False):
             return self.measure(*rows)
 
@@ -140,9 +151,17 @@ class Regularizer(nn.Module):
         """The loss of rows of float32 or float64."""
         raise NotImplementedError
 
+    @property
+    def _past(self) -> Any:
+        return self._pasts.get(self._rows_are)
+
+    @_past.setter
+    def _past(self, past: Any) -> None:
+        self._pasts[self._rows_are] = past
+
     def reset(self) -> None:
         """Forget the past."""
-        self._past = None
+        self._pasts.clear()
 
     def extra_repr(self) -> str:
         options = {
@@ -151,6 +170,23 @@ class Regularizer(nn.Module):
             if not name.startswith("_") and name != "training" and not isinstance(value, Tensor)
         }
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+@contextmanager
+def past_of(regularizer: nn.Module, rows: Hashable) -> Iterator[None]:
+    """Let the running moments and past rows within `regularizer` be those of the rows so called.
+
+    One module then serves several kinds of rows: its parameters are shared, its past is not.
+    """
+    inner = [module for module in regularizer.modules() if isinstance(module, Regularizer)]
+    before = [module._rows_are for module in inner]
+    for module in inner:
+        module._rows_are = rows
+    try:
+        yield
+    finally:
+        for module, name in zip(inner, before, strict=True):
+            module._rows_are = name
 
 
 class MomentRegularizer(Regularizer):
@@ -236,11 +272,12 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, A: Tensor, B: Tensor | None = None) -> Spread:
-        first, second = centred(A), centred(A if B is None else B)
-        variances = first.square().mean(0), second.square().mean(0)
+        B, most = A if B is None else B, max(1, len(A))
+        first, second = centred(A), centred(B)
+        variances = first.square().sum(0) / most, second.square().sum(0) / most
         n = torch.as_tensor(float(len(A)), device=A.device, dtype=A.dtype)
-        means = A.mean(0), (A if B is None else B).mean(0)
-        return cls(means, first.T @ second / len(A), variances, n)
+        means = A.sum(0) / most, B.sum(0) / most
+        return cls(means, first.T @ second / most, variances, n)
 
     def follow(self, past: Spread, momentum: float) -> Spread:
         """These after `past`: the spread of both about their common mean."""
@@ -272,6 +309,11 @@ def centred(X: Tensor) -> Tensor:
     return X - X.mean(0)
 
 
+class _PastRows(NamedTuple):
+    rows: Tensor
+    ids: Tensor | None
+
+
 class RowRegularizer(Regularizer):
     """A `Regularizer` of pairs or shapes of rows, which can keep past rows beside the batch.
 
@@ -279,9 +321,12 @@ class RowRegularizer(Regularizer):
     ----------
     queue : int, default=0
         How many rows of past batches to keep and append, without a gradient. Only in training.
+        A row that comes again replaces its own past copy, where `forward` is given ``ids``.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
     """
+
+    needs_ids = False
 
     def __init__(self, *, queue: int = 0, gather: bool = False) -> None:
         super().__init__(gather=gather)
@@ -289,15 +334,51 @@ class RowRegularizer(Regularizer):
             raise ValueError(f"queue must be a number of rows, 0 or more, got {queue!r}.")
         self.queue = int(queue)
 
-    def _with_past(self, X: Tensor) -> Tensor:
-        if not self.queue or not self.training:
-            return X
-        past = self._past
-        if past is not None and past.shape[1] != X.shape[1]:
+    def forward(self, *views: Tensor, ids: Tensor | None = None) -> Tensor:
+        """The loss of rows (n, d), past ones appended.
+
+        Parameters
+        ----------
+        *views : tensor of shape (n, d)
+            The rows, one tensor.
+        ids : integer tensor of shape (n,), optional
+            What each row stands for, the same number whenever it comes again: the index of its
+            text in the dataset. Only used with a queue.
+        """
+        rows = self._rows(views)
+        if self.queue and self.training:
+            rows = [self._with_past(rows[0], self._ids(ids, views[0]))]
+        return self._measured(rows)
+
+    def _ids(self, ids: Tensor | None, X: Tensor) -> Tensor | None:
+        if ids is None:
+            if self.needs_ids:
+                raise ValueError(
+                    f"{type(self).__name__} with a queue needs ids=, the index of each row's text "
+                    "in the dataset: without them a text that comes again meets its own past copy."
+                )
+            return None
+        ids = torch.as_tensor(ids, device=X.device).reshape(-1)
+        n = X.shape[:-1].numel()
+        if len(ids) != n or ids.is_floating_point():
+            got = f"{len(ids)} of {ids.dtype}"
+            raise ValueError(f"ids must be {n} integers, one for each row, got {got}.")
+        ids = ids.long()
+        return rows_of_all_ranks(ids[:, None])[:, 0] if self.gather else ids
+
+    def _with_past(self, X: Tensor, ids: Tensor | None) -> Tensor:
+        rows, past = X, self._past
+        if past is not None and past.rows.shape[1] != X.shape[1]:
             raise ValueError(
-                f"rows of {X.shape[1]} dimensions follow rows of {past.shape[1]}: a queue belongs "
-                "to one kind of rows. reset() forgets the past."
+                f"rows of {X.shape[1]} dimensions follow rows of {past.rows.shape[1]}: a queue "
+                "belongs to one kind of rows. reset() forgets the past."
             )
-        rows = X if past is None else torch.cat([X, past.to(X)])
-        self._past = rows[: self.queue].detach().clone()
+        if past is not None and (ids is None or past.ids is None):
+            rows, ids = torch.cat([X, past.rows.to(X)]), None
+        elif past is not None:
+            others = ~torch.isin(past.ids, ids)
+            rows = torch.cat([X, past.rows[others].to(X)])
+            ids = torch.cat([ids, past.ids[others]])
+        ids = None if ids is None else ids[: self.queue]
+        self._past = _PastRows(rows[: self.queue].detach().clone(), ids)
         return rows

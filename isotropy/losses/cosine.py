@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from isotropy.losses._base import (
     MomentRegularizer,
     UnitMoments,
     bibtex,
     full_precision,
-    nothing,
+    living,
     unit_rows,
 )
 
@@ -45,9 +44,11 @@ class _MeanOfUnitRows(torch.autograd.Function):
         return mean, n
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
         X, inverse, n = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: as a function of X
+            mean, _ = _mean_of_unit_rows(X)
+            return torch.autograd.grad(mean, X, gradient, create_graph=True)[0]
         with torch.autocast(X.device.type, enabled=False):
             gradient = (gradient / n.clamp(min=1)).to(X.dtype)
             out, step = torch.empty_like(X), _rows_at_once(X)
@@ -59,6 +60,13 @@ class _MeanOfUnitRows(torch.autograd.Function):
                 torch.addcmul(gradient, block, along[:, None], value=-1, out=into)
                 into *= own[:, None]
         return out
+
+
+def _mean_of_unit_rows(X: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, plainly."""
+    U = unit_rows(X)
+    n = living(U).sum()
+    return U.sum(0) / n.clamp(min=1), n
 
 
 def _rows_at_once(X: Tensor) -> int:
@@ -78,8 +86,12 @@ def _inverse_lengths(block: Tensor, into: Tensor) -> Tensor:
 
 
 def _of_pairs(mean_square: Tensor, n: Tensor) -> Tensor:
-    """The mean over different rows, given the mean over all pairs, whose n self-pairs are 1."""
-    return (mean_square - 1 / n) / (1 - 1 / n)
+    """The mean over different rows, given the mean over all pairs, whose n self-pairs are 1.
+
+    0 for fewer than two rows.
+    """
+    most = n.clamp(min=2)
+    return torch.where(n > 1, (mean_square - 1 / most) / (1 - 1 / most), 0 * mean_square)
 
 
 @full_precision
@@ -123,17 +135,16 @@ def mean_cosine(X: Tensor) -> Tensor:
 
 def _unit_moments(X: Tensor, *, gram: bool) -> UnitMoments:
     if not gram:
-        mean, n = _MeanOfUnitRows.apply(X)
+        compiled = torch.compiler.is_compiling()  # a compiler fuses the plain form
+        mean, n = (_mean_of_unit_rows if compiled else _MeanOfUnitRows.apply)(X)
         return UnitMoments(mean, None, n.to(X.dtype))
     U = unit_rows(X)
-    n = (U.detach() != 0).any(dim=1).sum().to(X.dtype)
+    n = living(U).sum().to(X.dtype)
     most = n.clamp(min=1)
     return UnitMoments(U.sum(0) / most, U.T @ U / most, n)
 
 
 def _mean_cosine(unit: UnitMoments) -> Tensor:
-    if not unit.n > 1:
-        return nothing(unit.mean)
     return _of_pairs(unit.mean.square().sum(), unit.n)
 
 
@@ -200,12 +211,11 @@ def spread_out(X: Tensor, *, mean_weight: float = 1.0, second_moment_weight: flo
     Zhang et al. 2017, "Learning spread-out local feature descriptors", equations 5 to 7.
     """
     U = unit_rows(X)
-    n = (U.detach() != 0).any(dim=1).sum().to(X.dtype)
-    if not n > 1:
-        return nothing(X)
+    n = living(U).sum().to(X.dtype)
+    most = n.clamp(min=1)
     products = U.T @ U if len(U) > U.shape[1] else U @ U.T
-    first = _of_pairs(U.sum(0).div(n).square().sum(), n)
-    second = _of_pairs(products.div(n).square().sum(), n)
+    first = _of_pairs(U.sum(0).div(most).square().sum(), n)
+    second = _of_pairs(products.div(most).square().sum(), n)
     return _spread_out(first, second, X.shape[1], mean_weight, second_moment_weight)
 
 
@@ -250,8 +260,6 @@ class SpreadOut(MomentRegularizer):
         if self.momentum is None or not self.training:
             return spread_out(X, mean_weight=weights[0], second_moment_weight=weights[1])
         unit = self._running(_unit_moments(X, gram=True))
-        if not unit.n > 1:
-            return nothing(X)
         first = _of_pairs(unit.mean.square().sum(), unit.n)
         second = _of_pairs(unit.gram.square().sum(), unit.n)
         return _spread_out(first, second, X.shape[1], *weights)

@@ -51,9 +51,9 @@ def _of_size_one(X: Tensor) -> Tensor:
     return X / torch.where(largest > 0, largest, 1)
 
 
-def _noise(X: Tensor) -> float:
+def _noise(X: Tensor) -> Tensor:
     """The total variance that rounding alone leaves in rows that are all the same."""
-    return float(X.detach().square().sum(1).mean()) * (4 * spacing(X)) ** 2
+    return X.detach().square().sum(1).sum() / max(1, len(X)) * (4 * spacing(X)) ** 2
 
 
 class _CovarianceRegularizer(MomentRegularizer):
@@ -66,7 +66,7 @@ class _CovarianceRegularizer(MomentRegularizer):
         square = spread.covariance.square().sum()
         return self._of(spread.variances[0], square, spread.n, _noise(X))
 
-    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: float) -> Tensor:
+    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: Tensor) -> Tensor:
         raise NotImplementedError
 
 
@@ -123,7 +123,7 @@ class Decorrelation(_CovarianceRegularizer):
         "1511.06068",
     )
 
-    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: float) -> Tensor:
+    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: Tensor) -> Tensor:
         return _decorrelation(variances, square)
 
 
@@ -224,7 +224,7 @@ class VarianceCovariance(_CovarianceRegularizer):
         self.std, self.eps = std, eps
         self.variance_weight, self.covariance_weight = variance_weight, covariance_weight
 
-    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: float) -> Tensor:
+    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: Tensor) -> Tensor:
         weights = self.std, self.variance_weight, self.covariance_weight, self.eps
         return _variance_covariance(variances, square, n, *weights)
 
@@ -333,7 +333,7 @@ class BarlowTwins(MomentRegularizer):
 # -- participation ratio -------------------------------------------------------------------------
 
 
-def _inverse_ratio(trace: Tensor, square: Tensor, noise: float) -> Tensor:
+def _inverse_ratio(trace: Tensor, square: Tensor, noise: Tensor) -> Tensor:
     """One over the participation ratio; 1, with no gradient, where there is no spread."""
     live = trace > noise
     return torch.where(live, square / torch.where(live, trace, 1).square(), 1.0)
@@ -401,7 +401,7 @@ def _mixture_with(covariance: Tensor, n: Any, zeta: float, prior: Tensor) -> tup
     return mixed.diagonal().sum(), mixed.square().sum()
 
 
-def _isoscore_star(trace: Tensor, square: Tensor, d: int, noise: float) -> Tensor:
+def _isoscore_star(trace: Tensor, square: Tensor, d: int, noise: Tensor) -> Tensor:
     if d == 1:
         return nothing(trace)
     return (1 / _inverse_ratio(trace, square, noise) - 1) / (d - 1)
@@ -513,7 +513,7 @@ class LogFrobenius(_CovarianceRegularizer):
         """The log of the norm."""
         return super().measure(X if self.momentum is not None else _of_size_one(X))
 
-    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: float) -> Tensor:
+    def _of(self, variances: Tensor, square: Tensor, n: Any, noise: Tensor) -> Tensor:
         return _inverse_ratio(variances.sum(), square, noise).log()
 
 
@@ -553,17 +553,15 @@ def spectrum_control(X: Tensor, *, decay: float = 0.5) -> Tensor:
         raise ValueError(f"decay must be 0 or more, got {decay!r}.")
     X = _of_size_one(X)
     size = X.square().sum()
-    if not size > 0:
-        return nothing(X)
-    X = X * size.rsqrt()
+    X = X * torch.where(size > 0, size, 1).rsqrt()
     products = X.T @ X if len(X) > X.shape[1] else X @ X.T
     values = torch.linalg.eigvalsh(products.double()).flip(0)
     # Below its rounding an eigenvalue is 0, and the gradient of its root would be noise.
-    live = values > values[0].detach() * spacing(X) * len(values)
+    live = values > values[:1].detach() * spacing(X) * len(values)
     sigma = torch.where(live, torch.where(live, values, 1).sqrt(), 0)
     prior = torch.arange(1, len(sigma) + 1, device=X.device, dtype=sigma.dtype) ** -decay
     prior = prior / torch.linalg.vector_norm(prior)
-    return (sigma - prior).square().sum().to(X.dtype)
+    return torch.where(size > 0, (sigma - prior).square().sum(), 0).to(X.dtype)
 
 
 class SpectrumControl(Regularizer):

@@ -71,12 +71,15 @@ def sliced_epps_pulley(
         size = X.detach().square().sum(1).mean()
         X = centred(X)
         variance = X.square().sum(1).mean() / d
-        if not variance > (4 * spacing(X)) ** 2 * size / d:
-            return nothing(X)
-        X = X * variance.rsqrt()
-    directions = torch.from_numpy(random_directions(d, n_slices, random_state))
-    value: Tensor = epps_pulley(X @ directions.to(X)).mean()
-    return value
+        spread = variance > (4 * spacing(X)) ** 2 * size / d
+        X = X * torch.where(spread, variance, 1).rsqrt()
+    value = epps_pulley(X @ _directions(d, n_slices, random_state).to(X)).mean()
+    return torch.where(spread, value, nothing(X)) if scale == "standard" else value
+
+
+@torch.compiler.assume_constant_result
+def _directions(d: int, n_slices: int, random_state: int) -> Tensor:
+    return torch.from_numpy(random_directions(d, n_slices, random_state))
 
 
 class SlicedEppsPulley(RowRegularizer):
@@ -121,6 +124,4 @@ class SlicedEppsPulley(RowRegularizer):
         seed = self.random_state
         if self.training:
             seed, self._step = seed + self._step, self._step + 1
-        return sliced_epps_pulley(
-            self._with_past(X), scale=self.scale, n_slices=self.n_slices, random_state=seed
-        )
+        return sliced_epps_pulley(X, scale=self.scale, n_slices=self.n_slices, random_state=seed)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from isotropy.losses._base import (
     Regularizer,
     RowRegularizer,
     bibtex,
     full_precision,
+    living,
     nothing,
     unit_rows,
 )
@@ -23,17 +24,18 @@ _BLOCK = 1024
 
 
 class _LogMeanKernel(torch.autograd.Function):
-    """Log of the mean of exp(-t |u_i - u_j|^2) over i != j, in blocks.
+    """Log of the mean of exp(-t |u_i - u_j|^2) over living i != j, in blocks.
 
     The gradient, 4 t sum_j k_ij u_j / sum_ij k_ij, is gathered beside the value while a block of
     the kernel is at hand, so no block is computed twice and none is kept.
     """
 
     @staticmethod
-    def forward(ctx: Any, U: Tensor, t: float) -> Tensor:
+    def forward(ctx: Any, U: Tensor, live: Tensor, t: float) -> Tensor:
         wanted, n = ctx.needs_input_grad[0], len(U)
         pulls = torch.zeros_like(U) if wanted else None
         total = U.new_zeros((), dtype=torch.float64 if U.device.type == "cpu" else U.dtype)
+        weights = live.to(U.dtype)
         for start in range(0, n, _BLOCK):
             rows = slice(start, start + _BLOCK)
             for other in range(start, n, _BLOCK):
@@ -42,20 +44,45 @@ class _LogMeanKernel(torch.autograd.Function):
                 kernel.sub_(1).mul_(2 * t).exp_()
                 if start == other:
                     kernel.fill_diagonal_(0)
-                total += kernel.sum(dtype=total.dtype) * (1 if start == other else 2)
-                if pulls is not None:
+                block = (kernel @ weights[columns]) * weights[rows]
+                total += block.sum(dtype=total.dtype) * (1 if start == other else 2)
+                if pulls is not None:  # zero rows pull at nothing: u_j is 0
                     pulls[rows].addmm_(kernel, U[columns])
                     if start != other:
                         pulls[columns].addmm_(kernel.T, U[rows])
+        total = torch.where(total > 0, total, 1)
         if pulls is not None:
-            ctx.save_for_backward(pulls.mul_(4 * t / total.to(U.dtype)))
-        return (total.log() - torch.log(total.new_tensor(n * (n - 1.0)))).to(U.dtype)
+            pulls *= weights[:, None] * (4 * t / total).to(U.dtype)
+            ctx.save_for_backward(pulls, U, live)
+            ctx.t = t
+        return (total.log() - _log_pairs(live).to(total)).to(U.dtype)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (pulls,) = ctx.saved_tensors
-        return gradient * pulls, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        pulls, U, live = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: as a function of U
+            kernel = _kernel(U, live, ctx.t)
+            pulls = 4 * ctx.t * (kernel @ U) / kernel.sum().clamp(min=torch.finfo(U.dtype).tiny)
+        return gradient * pulls, None, None
+
+
+def _log_pairs(live: Tensor) -> Tensor:
+    n = live.sum().to(torch.float64).clamp(min=2)
+    return torch.log(n * (n - 1))
+
+
+def _kernel(U: Tensor, live: Tensor, t: float) -> Tensor:
+    """exp(-t |u_i - u_j|^2) of living i != j, 0 elsewhere."""
+    pairs = live[:, None] & live & ~torch.eye(len(U), dtype=torch.bool, device=U.device)
+    return torch.exp(2 * t * (U @ U.T - 1)) * pairs
+
+
+def _log_mean_kernel(U: Tensor, live: Tensor, t: float) -> Tensor:
+    if torch.compiler.is_compiling():  # a compiler fuses the plain form
+        total = _kernel(U, live, t).sum()
+        return torch.where(total > 0, total, 1).log() - _log_pairs(live).to(U)
+    value: Tensor = _LogMeanKernel.apply(U, live, t)
+    return value
 
 
 @full_precision
@@ -88,13 +115,8 @@ def uniformity(X: Tensor, *, t: float = 2.0) -> Tensor:
     if not 0 < t <= 20:
         raise ValueError(f"t must be above 0 and at most 20, got {t!r}.")
     U = unit_rows(X)
-    live = (U.detach() != 0).any(dim=1)
-    if not bool(live.all()):
-        U = U[live]
-    if len(U) < 2:
-        return nothing(X)
-    value: Tensor = _LogMeanKernel.apply(U, float(t))
-    return value
+    live = living(U)
+    return torch.where(live.sum() > 1, _log_mean_kernel(U, live, float(t)), nothing(X))
 
 
 class Uniformity(RowRegularizer):
@@ -124,7 +146,7 @@ class Uniformity(RowRegularizer):
 
     def measure(self, X: Tensor) -> Tensor:
         """The uniformity."""
-        return uniformity(self._with_past(X), t=self.t)
+        return uniformity(X, t=self.t)
 
 
 @full_precision
@@ -157,7 +179,7 @@ def alignment(X: Tensor, Y: Tensor, *, alpha: float = 2.0) -> Tensor:
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, got {alpha!r}.")
     A, B = unit_rows(X), unit_rows(Y)
-    live = (A.detach() != 0).any(dim=1) & (B.detach() != 0).any(dim=1)
+    live = living(A) & living(B)
     squares = (A - B).square().sum(1)
     # A power below 1 of a square has no gradient at 0.
     apart = live & (squares > 0)
@@ -219,26 +241,26 @@ def koleo(X: Tensor, *, eps: float = 1e-6) -> Tensor:
     """
     if not eps > 0:
         raise ValueError(f"eps must be above 0, got {eps!r}.")
-    U = unit_rows(X)
-    live = (U.detach() != 0).any(dim=1)
-    if not bool(live.all()):
-        U = U[live]
-    if len(U) < 2:
+    if len(X) < 2:
         return nothing(X)
-    squares = (U - U[_nearest(U.detach())]).square().sum(1)
+    U = unit_rows(X)
+    live = living(U)
+    squares = (U - U[_nearest(U.detach(), live)]).square().sum(1)
     apart = squares > eps**2
-    logs = torch.where(apart, squares, 1).log() / 2
-    return -torch.where(apart, logs, torch.log(squares.new_tensor(eps))).mean()
+    logs = torch.where(apart, torch.where(apart, squares, 1).log() / 2, math.log(eps))
+    value = -torch.where(live, logs, 0).sum() / live.sum().clamp(min=1)
+    return torch.where(live.sum() > 1, value, nothing(X))
 
 
-def _nearest(U: Tensor) -> Tensor:
-    """Index of the row of largest cosine with each row, itself left out."""
-    found = torch.empty(len(U), dtype=torch.long, device=U.device)
+def _nearest(U: Tensor, live: Tensor) -> Tensor:
+    """Index of the living row of largest cosine with each row, itself left out."""
+    found = []
     for start in range(0, len(U), _BLOCK):
         cosines = U[start : start + _BLOCK] @ U.T
+        cosines.masked_fill_(~live, -torch.inf)
         cosines.diagonal(start).fill_(-torch.inf)
-        found[start : start + _BLOCK] = cosines.argmax(1)
-    return found
+        found.append(cosines.argmax(1))
+    return torch.cat(found)
 
 
 class KoLeo(RowRegularizer):
@@ -261,10 +283,12 @@ class KoLeo(RowRegularizer):
         "1806.03198",
     )
 
+    needs_ids = True
+
     def __init__(self, eps: float = 1e-6, *, queue: int = 0, gather: bool = False) -> None:
         super().__init__(queue=queue, gather=gather)
         self.eps = eps
 
     def measure(self, X: Tensor) -> Tensor:
         """The KoLeo loss."""
-        return koleo(self._with_past(X), eps=self.eps)
+        return koleo(X, eps=self.eps)

@@ -307,10 +307,10 @@ def epps_pulley(slices: Any, share: Any = None) -> Any:
 
 def _characteristic(slices: Any, share: Any) -> list[tuple[Any, Any]]:
     """Real and imaginary part, (k,) each, of the means of e^(i t x) at each knot t."""
-    xp, step, found = namespace(slices), float(_KNOTS[1]), []
+    xp, step, found = namespace(slices), _STEP, []
     cos, sin = xp.cos(step * slices), xp.sin(step * slices)
     real, imaginary = xp.ones_like(slices), xp.zeros_like(slices)
-    for _ in _KNOTS:
+    for _ in _TERMS:
         found.append((_mean(real, share), _mean(imaginary, share)))
         # e^(i t x) at the next knot, by one complex product
         real, imaginary = real * cos - imaginary * sin, real * sin + imaginary * cos
@@ -319,10 +319,8 @@ def _characteristic(slices: Any, share: Any) -> list[tuple[Any, Any]]:
 
 def _distances(characteristic: Any) -> Any:
     total: Any = 0.0
-    for knot, weight, (real, imaginary) in zip(
-        _KNOTS, _knot_weights(), characteristic, strict=True
-    ):
-        apart = real - float(np.exp(-(knot**2) / 2))
+    for (gaussian, weight), (real, imaginary) in zip(_TERMS, characteristic, strict=True):
+        apart = real - gaussian
         total = total + weight * (apart * apart + imaginary * imaginary)
     return total
 
@@ -332,6 +330,11 @@ def _knot_weights() -> list[float]:
     weights = np.full(len(_KNOTS), 2 * _KNOTS[1]) * np.exp(-(_KNOTS**2) / 2)
     weights[[0, -1]] /= 2
     return [float(weight) for weight in weights]
+
+
+# Plain numbers, which torch.compile can follow: what N(0, 1) has at each knot, and its weight.
+_STEP = float(_KNOTS[1])
+_TERMS = list(zip(np.exp(-(_KNOTS**2) / 2).tolist(), _knot_weights(), strict=True))
 
 
 def _mean(values: Any, share: Any) -> Any:

@@ -44,11 +44,13 @@ for name in losses.__all__:
         wrapped = torch.nn.parallel.DistributedDataParallel(model)
         for step in range(3):  # the past takes part from the second on
             X, Y = rows + step, other - step
-            value = parallel(*[wrapped(V[own]) for V in (X, Y)[:views]])
+            ids = {"ids": torch.arange(13) + 4 * step} if "queue" in option else {}
+            own_ids = {name: numbers[own] for name, numbers in ids.items()}
+            value = parallel(*[wrapped(V[own]) for V in (X, Y)[:views]], **own_ids)
             model.zero_grad()
             value.backward()
             found = [p.grad.clone() for p in model.parameters()]
-            wanted_value = alone(*[model(V) for V in (X, Y)[:views]])
+            wanted_value = alone(*[model(V) for V in (X, Y)[:views]], **ids)
             wanted = torch.autograd.grad(wanted_value, list(model.parameters()))
             away = [abs(value.item() - wanted_value.item())]
             away += [(f - w).abs().max().item() for f, w in zip(found, wanted)]
