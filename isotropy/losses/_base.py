@@ -373,9 +373,11 @@ class RowRegularizer(Regularizer):
                 f"rows of {X.shape[1]} dimensions follow rows of {past.rows.shape[1]}: a queue "
                 "belongs to one kind of rows. reset() forgets the past."
             )
-        if past is not None and (ids is None or past.ids is None):
+        if past is None:
+            pass
+        elif ids is None or past.ids is None:
             rows, ids = torch.cat([X, past.rows.to(X)]), None
-        elif past is not None:
+        else:
             others = ~torch.isin(past.ids, ids)
             rows = torch.cat([X, past.rows[others].to(X)])
             ids = torch.cat([ids, past.ids[others]])
