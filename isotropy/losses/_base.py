@@ -311,7 +311,20 @@ def centred(X: Tensor) -> Tensor:
 
 class _PastRows(NamedTuple):
     rows: Tensor
-    ids: Tensor | None
+    ids: Tensor | None = None
+
+    def below(self, new: _PastRows) -> _PastRows:
+        """The new rows, and below them those of these that do not come again."""
+        rows = self.rows.to(new.rows)
+        if new.ids is None or self.ids is None:
+            return _PastRows(torch.cat([new.rows, rows]))
+        others = ~torch.isin(self.ids, new.ids)
+        ids = torch.cat([new.ids, self.ids[others]])
+        return _PastRows(torch.cat([new.rows, rows[others]]), ids)
+
+    def newest(self, n: int) -> _PastRows:
+        ids = None if self.ids is None else self.ids[:n]
+        return _PastRows(self.rows[:n].detach().clone(), ids)
 
 
 class RowRegularizer(Regularizer):
@@ -367,20 +380,13 @@ class RowRegularizer(Regularizer):
         return rows_of_all_ranks(ids[:, None])[:, 0] if self.gather else ids
 
     def _with_past(self, X: Tensor, ids: Tensor | None) -> Tensor:
-        rows, past = X, self._past
-        if past is not None and past.rows.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"rows of {X.shape[1]} dimensions follow rows of {past.rows.shape[1]}: a queue "
-                "belongs to one kind of rows. reset() forgets the past."
-            )
-        if past is None:
-            pass
-        elif ids is None or past.ids is None:
-            rows, ids = torch.cat([X, past.rows.to(X)]), None
-        else:
-            others = ~torch.isin(past.ids, ids)
-            rows = torch.cat([X, past.rows[others].to(X)])
-            ids = torch.cat([ids, past.ids[others]])
-        ids = None if ids is None else ids[: self.queue]
-        self._past = _PastRows(rows[: self.queue].detach().clone(), ids)
-        return rows
+        known, past = _PastRows(X, ids), self._past
+        if past is not None:
+            if past.rows.shape[1] != X.shape[1]:
+                raise ValueError(
+                    f"rows of {X.shape[1]} dimensions follow rows of {past.rows.shape[1]}: a "
+                    "queue belongs to one kind of rows. reset() forgets the past."
+                )
+            known = past.below(known)
+        self._past = known.newest(self.queue)
+        return known.rows

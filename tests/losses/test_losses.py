@@ -9,21 +9,11 @@ from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 
 from isotropy import losses, metrics, score  # noqa: E402
 from isotropy.losses import _base, cosine, pairs  # noqa: E402
+from isotropy.tables import LOSSES  # noqa: E402
 
-ONE_VIEW = {
-    "mean_cosine": losses.MeanCosine,
-    "spread_out": losses.SpreadOut,
-    "uniformity": losses.Uniformity,
-    "koleo": losses.KoLeo,
-    "variance_covariance": losses.VarianceCovariance,
-    "decorrelation": losses.Decorrelation,
-    "isoscore_star": losses.IsoScoreStar,
-    "log_frobenius": losses.LogFrobenius,
-    "spectrum_control": losses.SpectrumControl,
-    "sliced_epps_pulley": losses.SlicedEppsPulley,
-}
-TWO_VIEWS = {"alignment": losses.Alignment, "barlow_twins": losses.BarlowTwins}
-EVERY = ONE_VIEW | TWO_VIEWS
+EVERY = dict(LOSSES)
+TWO_VIEWS = {name: kind for name, kind in EVERY.items() if kind.n_views == 2}
+ONE_VIEW = {name: kind for name, kind in EVERY.items() if kind.n_views == 1}
 OF_MOMENTS = [n for n, c in EVERY.items() if issubclass(c, losses.MomentRegularizer)]
 OF_ROWS = [n for n, c in EVERY.items() if issubclass(c, losses.RowRegularizer)]
 
@@ -543,6 +533,14 @@ def test_directions_change_in_training_and_stay_in_evaluation():
     assert module(X) != module(X)
     module.eval()
     assert module(X) == module(X) == losses.sliced_epps_pulley(X)
+
+
+def test_the_table_holds_every_loss():
+    public = {getattr(losses, name) for name in losses.__all__}
+    kinds = {k for k in public if isinstance(k, type) and issubclass(k, losses.Regularizer)}
+    bases = {losses.Regularizer, losses.MomentRegularizer, losses.RowRegularizer}
+    assert kinds - bases == set(LOSSES.values())
+    assert all(getattr(losses, name) in public for name in LOSSES)
 
 
 def test_modules_say_what_they_are():

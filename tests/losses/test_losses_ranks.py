@@ -16,6 +16,7 @@ import datetime, sys
 import torch
 from torch import distributed as dist
 from isotropy import losses
+from isotropy.tables import LOSSES
 
 rank, file = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group(
@@ -25,13 +26,8 @@ torch.manual_seed(0)
 rows, other = torch.randn(2, 13, 6, dtype=torch.float64)
 own = slice(0, 5) if rank == 0 else slice(5, 13)  # of unequal sizes
 worst = {}
-for name in losses.__all__:
-    kind = getattr(losses, name)
-    if not isinstance(kind, type) or not issubclass(kind, losses.Regularizer):
-        continue
-    if kind.__module__.endswith("_base"):
-        continue
-    views = 2 if kind in (losses.Alignment, losses.BarlowTwins) else 1
+for name, kind in LOSSES.items():
+    views = kind.n_views
     options = [{}]
     if issubclass(kind, losses.MomentRegularizer):
         options.append({"momentum": 0.7})
