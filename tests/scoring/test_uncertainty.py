@@ -9,6 +9,7 @@ from isotropy import Moments, score
 from isotropy.io import open_rows
 from isotropy.metrics import mean_cosine, uniformity
 from isotropy.scoring import drift, group_moments, intervals
+from isotropy.scoring.change import _grouping, _p_values
 
 
 def rows(n, d=6, seed=0, mean=0.4):
@@ -122,38 +123,135 @@ def test_the_distances_are_plain():
     cross = np.sqrt(np.linalg.eigvalsh(root @ unbiased[1] @ root)).sum()
     squared = ((A.mean(0) - B.mean(0)) ** 2).sum() + sum(map(np.trace, unbiased)) - 2 * cross
     assert found.wasserstein2 == pytest.approx(np.sqrt(squared) / scale)
-    along = np.diag(vectors.T @ D @ vectors)[::-1]
-    shares = np.cumsum(values[::-1]) / values.sum() - np.cumsum(along) / along.sum()
-    assert found.spectrum_change == pytest.approx(np.abs(shares).max())
+    pooled, turned = np.linalg.eigh(np.cov(np.concatenate([A, B]), rowvar=False, ddof=0))
+    E, F = (turned.T @ c @ turned for c in (C, D))
+    parts = [(E - F)[i, j] ** 2 / (pooled[i] + pooled[j]) for i in range(6) for j in range(6)]
+    assert found.covariance_change == pytest.approx(np.sqrt(sum(parts) / 2) / scale)
+    shares = [np.cumsum(np.diag(c)[::-1]) / np.trace(c) for c in (E, F)]
+    assert found.spectrum_change == pytest.approx(np.abs(shares[0] - shares[1]).max())
     assert not found.p_values and not found.moved and found.to_dict()["moved"] is None
+    assert np.isnan(found.p_value)
 
 
-@pytest.mark.parametrize("kind", ["mean", "scale", "spectrum"])
+def test_the_change_of_covariance_is_about_that_of_the_gaussians():
+    A, B = rows(4000, mean=0), rows(4000, seed=1, mean=0) * 1.1
+    found = drift(A, B, n_resamples=0)
+    exact = np.sqrt(found.wasserstein2**2 - found.mean_shift**2)
+    assert found.covariance_change == pytest.approx(exact, rel=0.02)
+
+
+def test_trailing_directions_count_by_their_variances():
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(400, 140)), rng.normal(size=(400, 140))
+    A, B = A * np.linspace(3, 1, 140), B * np.linspace(3, 1, 140)
+    B[:, 132:] *= 0.2  # only there
+    assert drift(A, B).p_values["covariance_change"] == pytest.approx(1 / 200)
+
+
+@pytest.mark.parametrize("kind", ["mean", "scale", "spectrum", "rotation"])
 def test_a_change_is_found(kind):
     A, B = rows(600), rows(500, seed=1)
     if kind == "mean":
         B = B + 0.3
     elif kind == "scale":
         B = (B - 0.4) * 1.5 + 0.4
+    elif kind == "rotation":
+        B = (B - 0.4) @ np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0] + 0.4
     else:
         B = (B - 0.4) @ np.diag([2, 1, 1, 1, 1, 0.5]) + 0.4
     found = drift(A, B)
     assert found.moved and "have moved" in str(found)
-    name = {"mean": "mean_shift", "scale": "wasserstein2", "spectrum": "spectrum_change"}[kind]
+    name = {
+        "mean": "mean_shift",
+        "scale": "covariance_change",
+        "rotation": "covariance_change",
+        "spectrum": "spectrum_change",
+    }[kind]
     assert found.p_values[name] == pytest.approx(1 / 200)
     assert getattr(found, name) > found.null[name]
 
 
-def test_no_change_is_rarely_found():
-    p = np.array(
-        [
-            list(
-                drift(rows(300, seed=s), rows(200, seed=s + 500), n_resamples=59).p_values.values()
-            )
-            for s in range(40)
-        ]
-    )
-    assert (p <= 0.05).mean() < 0.12 and 0.3 < p.mean() < 0.7
+def clusters(n, rng):
+    """Rows of a mixture, sorted by cluster."""
+    centres = np.random.default_rng(0).normal(size=(4, 6)) * 3
+    return centres[np.sort(rng.integers(0, 4, n))] + rng.normal(size=(n, 6))
+
+
+def alarms(sizes, make, tries):
+    """p-values of sets that come from one distribution: (tries, 4)."""
+    found = []
+    for seed in range(tries):
+        rng = np.random.default_rng([seed, *sizes])
+        held = drift(*(make(n, rng) for n in sizes))
+        found.append([held.p_value, *held.p_values.values()])
+    return np.array(found)
+
+
+def gaussian_rows(n, rng):
+    return rng.normal(size=(n, 6)) * np.linspace(0.5, 2, 6) + 0.4
+
+
+NULLS = {
+    "10 : 1,000": ((10, 1000), gaussian_rows),
+    "1,000 : 20": ((1000, 20), gaussian_rows),
+    "50 : 5,000": ((50, 5000), gaussian_rows),
+    "4,000 : 80": ((4000, 80), gaussian_rows),
+    "as many": ((300, 300), gaussian_rows),
+    "sorted by cluster": ((300, 300), clusters),
+    "few, sorted by cluster": ((40, 900), clusters),
+}
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_p_values_are_uniform_where_nothing_moved(name):
+    p = alarms(*NULLS[name], tries=100)
+    assert p.min() >= 1 / 200
+    assert (p <= 0.05).mean(0).max() <= 0.12  # 5 % and three standard errors of 100 tries
+    for column in p.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case", [*NULLS.values(), ((400, 50_000), gaussian_rows), ((1000, 1000), gaussian_rows)]
+)
+def test_the_level_is_five_per_cent(case):
+    p = alarms(*case, tries=400)
+    share = (p <= 0.05).mean(0)
+    assert (0.05 - 0.033 <= share).all() and (share <= 0.05 + 0.033).all()  # three standard errors
+
+
+def test_the_order_of_the_rows_does_not_matter_to_the_alarm():
+    rng = np.random.default_rng(5)
+    A, B = clusters(400, rng), clusters(400, rng)
+    assert not drift(A, B).moved and not drift(rng.permutation(A), B).moved
+
+
+def test_together_the_tests_alarm_as_often_as_one():
+    drawn = np.random.default_rng(0).normal(size=(2000, 200, 3))
+    together = np.array([_p_values(draw)[0] for draw in drawn])
+    assert (together <= 0.05).mean() == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1000, 1000), (10, 1000), (399, 50_000), (1, 30), (2, 2), (7, 9)]
+)
+def test_groups_are_of_one_size(sizes):
+    size, few, many = _grouping(*sizes, 40)
+    assert few * size <= sizes[0] and many * size <= sizes[1] and few >= 1 and many >= 1
+    assert sizes[0] - few * size <= 0.2 * sizes[0]
+
+
+def test_few_rows_beside_many_that_moved_are_found():
+    assert drift(rows(20_000), rows(60, seed=1) + 0.4).moved
+    assert drift(rows(30, seed=1) * 2, rows(5000)).moved
+
+
+def test_rows_without_spread_are_not_compared_by_rounding():
+    found = drift(np.ones((40, 3)), np.ones((40, 3)))
+    assert np.isnan(found.mean_shift) and not found.moved
+    apart = drift(np.ones((40, 3)), 2 * np.ones((40, 3)))
+    assert np.isnan(apart.mean_shift) and apart.p_values["mean_shift"] == 1 / 200
 
 
 def test_saved_moments_and_files(tmp_path):
@@ -165,9 +263,9 @@ def test_saved_moments_and_files(tmp_path):
     found = drift(saved, open_rows(tmp_path / "b.npy"))
     assert found.mean_shift == pytest.approx(wanted.mean_shift, rel=1e-9)
     assert found.wasserstein2 == pytest.approx(wanted.wasserstein2, rel=1e-6)
-    assert "Without rows" in str(found) and "<table>" in found._repr_html_()
+    assert "Not tested: moments do not tell" in str(found) and "<table>" in found._repr_html_()
     with_rows = drift(open_rows(tmp_path / "b.npy"), A)
-    assert set(with_rows.p_values) == {"mean_shift", "wasserstein2", "spectrum_change"}
+    assert set(with_rows.p_values) == {"mean_shift", "covariance_change", "spectrum_change"}
 
 
 def test_runs_are_equal():
@@ -181,5 +279,8 @@ def test_sets_that_do_not_compare_are_named():
         drift(rows(30), rows(30, 5))
     with pytest.raises(ValueError, match="n_resamples"):
         drift(rows(30), rows(30), n_resamples=-1)
-    few = drift(rows(30), rows(1))
-    assert not few.p_values and np.isfinite(few.mean_shift)
+    with pytest.raises(ValueError, match="n_groups"):
+        drift(rows(30), rows(30), n_groups=1)
+    single = drift(rows(30), rows(1))
+    assert np.isnan(single.p_values["spectrum_change"])
+    assert single.p_values["mean_shift"] >= 1 / 31
