@@ -35,5 +35,5 @@ def quietly(*sets: Any) -> AbstractContextManager[None]:
 def _shape(X: Any) -> tuple[int, int]:
     if isinstance(X, Moments):
         return X.n_features, X.n_features
-    shape = getattr(X, "shape", (len(X) if hasattr(X, "__len__") else 0,))
-    return int(shape[0]), int(shape[1]) if len(shape) > 1 else 1024
+    n, *width = getattr(X, "shape", (len(X) if hasattr(X, "__len__") else 0,))
+    return int(n), int(width[0]) if width else 1024

@@ -11,7 +11,7 @@ import numpy as np
 from isotropy._render import html_table, number, text_table
 from isotropy.metrics._inputs import gather, row_blocks
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
-from isotropy.moments import Moments
+from isotropy.moments import Moments, fixed_eigh
 from isotropy.scoring._groups import deal, quietly
 
 __all__ = ["Drift", "drift"]
@@ -187,29 +187,33 @@ def drift(
                 f"The reference has {first.n_features} dimensions, the new rows "
                 f"{second.n_features}: they come from different models, or one was truncated."
             )
-        frame = _Frame(first + second)
+        frame = _Frame(first, second)
         scale = float(np.sqrt(np.trace(first.covariance(0))))
         unit = frame.scale / scale if scale > 0 else float("nan")
         units = np.array([unit, unit, 1.0])
         whole = frame.of_moments(first)
         found = frame.distances(whole[None], first.n_effective)[0] * units
-        p_value, p_values, null = float("nan"), {}, {}
+        p_value = float("nan")
+        p_values: dict[str, float] = {}
+        null: dict[str, float] = {}
         if n_resamples and not isinstance(reference, Moments) and not isinstance(new, Moments):
             drawn = _splits(frame, (reference, new), n_resamples, n_groups, random_state)
             p_value, each = _p_values(drawn)
             p_values = dict(zip(_STATISTICS, each, strict=True))
-            null = dict(zip(_STATISTICS, _percentiles(drawn[1:]) * units, strict=True))
+            null = dict(zip(_STATISTICS, (_percentiles(drawn[1:]) * units).tolist(), strict=True))
         distance = wasserstein2(first, second)
         lengths = float(np.linalg.norm(first.mean) * np.linalg.norm(second.mean))
         return Drift(
-            *map(float, found),
+            mean_shift=float(found[0]),
+            covariance_change=float(found[1]),
+            spectrum_change=float(found[2]),
             mean_cosine=float(first.mean @ second.mean / lengths) if lengths else float("nan"),
             wasserstein2=distance / scale if scale > 0 else float("nan"),
             bhattacharyya=bhattacharyya(first, second),
             kl_divergence=kl_divergence(second, first),
             p_value=p_value,
             p_values=p_values,
-            null={name: float(value) for name, value in null.items()},
+            null=null,
             n_reference=first.n_effective,
             n_new=second.n_effective,
         )
@@ -228,21 +232,25 @@ class _Frame:
     some rows y are one vector: those of y, of y * y, and of y y' over the leading directions.
     """
 
-    def __init__(self, everything: Moments) -> None:
-        values, self.vectors = everything.spectrum(0)
+    def __init__(self, first: Moments, second: Moments) -> None:
+        sides = (first, second)
+        self.n = first.n_effective + second.n_effective
+        a, b = (side.n_effective / self.n for side in sides)
+        away = second.mean - first.mean
+        self.mean = first.mean + b * away
+        pooled = a * first.covariance(0) + b * second.covariance(0) + np.outer(a * b * away, away)
+        values, self.vectors = fixed_eigh(pooled)
         total = float(values.sum())
-        self.mean, self.scale = everything.mean, float(np.sqrt(total)) if total > 0 else 1.0
+        self.scale = float(np.sqrt(total)) if total > 0 else 1.0
         self.d, self.k = len(values), min(len(values), _LEADING)
-        self.n = everything.n_effective
-        floor = everything.noise_floor(float(values[0])) if total > 0 else 0.0
-        self.live = values > floor
+        self.live = values > max(side.noise_floor(float(values[0])) for side in sides)
         values = np.where(self.live, values, 0.0) / self.scale**2
         pairs = values[: self.k, None] + values[: self.k]
         both = self.live[: self.k, None] & self.live[: self.k]
         self.weights = np.where(both, 0.5 / np.where(both, pairs, 1.0), 0.0)
-        second = self.n * values
+        own = self.n * values
         self.whole = np.concatenate(
-            [np.zeros(self.d), second, np.diag(second)[: self.k, : self.k].ravel()]
+            [np.zeros(self.d), own, np.diag(own)[: self.k, : self.k].ravel()]
         )
 
     def of_moments(self, moments: Moments) -> np.ndarray:

@@ -13,6 +13,7 @@ from isotropy.metrics._inputs import NeedsRows, WeightType, is_streamed
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, raise_on_bad_row
+from isotropy.scoring._groups import deal
 from isotropy.scoring.scorecard import known
 
 __all__ = ["Interval", "group_moments", "intervals"]
@@ -47,8 +48,9 @@ def group_moments(
     *,
     unit: Any = "sums",
     weight_type: WeightType = "frequency",
+    random_state: int = 0,
 ) -> list[Moments]:
-    """Moments of groups of rows that each hold every n-th row, from one pass.
+    """Moments of groups of rows, dealt at random, from one pass.
 
     Parameters
     ----------
@@ -58,12 +60,27 @@ def group_moments(
     sample_weight : array of shape (n,), optional
     unit, weight_type
         As for `Moments`.
+    random_state : int, default=0
+        Seed of the dealing.
 
     Returns
     -------
     list of Moments
-        Together they are those of all rows. Neighbouring rows fall into different groups, so that
-        an order of the rows does no harm.
+        Together they are those of all rows; they differ in size by one row at most. Rows are dealt
+        at random, so that their order, sorted ones too, has no say.
+
+    Raises
+    ------
+    ValueError
+        If `n_groups` does not fit, or a row holds NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.scoring import group_moments
+    >>> groups = group_moments(np.random.default_rng(0).normal(size=(103, 4)), 10)
+    >>> sorted(group.n_rows for group in groups)
+    [10, 10, 10, 10, 10, 10, 10, 11, 11, 11]
     """
     source = X if is_block_source(X) else as_matrix(X)
     n = int(source.shape[0])
@@ -73,14 +90,14 @@ def group_moments(
         )
     weights = check_weights(sample_weight, n)
     groups = [Moments(unit=unit, order=4, weight_type=weight_type) for _ in range(n_groups)]
-    start = 0
+    labels, start = deal(n, n_groups, np.random.default_rng(random_state)), 0
     for block in _blocks(source):
         raise_on_bad_row(block, start)
+        own = labels[start : start + len(block)]
         part = None if weights is None else weights[start : start + len(block)]
-        for k, group in enumerate(groups):
-            every = slice((k - start) % n_groups, None, n_groups)
-            if len(rows := block[every]):
-                group.update(rows, None if part is None else part[every])
+        for k in np.unique(own):
+            rows = np.flatnonzero(own == k)
+            groups[k].update(block[rows], None if part is None else part[rows])
         start += len(block)
     return groups
 
@@ -100,6 +117,7 @@ def intervals(
     n_groups: int = 20,
     level: float = 0.95,
     weight_type: WeightType = "frequency",
+    random_state: int = 0,
 ) -> dict[str, Interval]:
     """Jackknife intervals of metrics, leaving out one group of rows at a time.
 
@@ -159,12 +177,19 @@ def intervals(
     else:
         unit = "gram" if any(metric.needs == "unit_gram" for metric in chosen) else "sums"
         rows = X if is_block_source(X) else as_matrix(X)
-        groups = group_moments(rows, n_groups, sample_weight, unit=unit, weight_type=weight_type)
+        groups = group_moments(
+            rows,
+            n_groups,
+            sample_weight,
+            unit=unit,
+            weight_type=weight_type,
+            random_state=random_state,
+        )
     whole, others = _without_each(groups)
     found = {}
     for metric in chosen:
         if metric.needs == "rows":
-            values = _of_rows(metric, rows, sample_weight, len(groups), weight_type)
+            values = _of_rows(metric, rows, sample_weight, len(groups), weight_type, random_state)
         else:
             values = [metric.function(moments) for moments in (whole, *others)]
         found[metric.name] = _interval(values[0], np.array(values[1:]), level)
@@ -184,12 +209,18 @@ def _without_each(groups: list[Moments]) -> tuple[Moments, list[Moments]]:
 
 
 def _of_rows(
-    metric: Metric, rows: Any, sample_weight: Any, n_groups: int, weight_type: WeightType
+    metric: Metric,
+    rows: Any,
+    sample_weight: Any,
+    n_groups: int,
+    weight_type: WeightType,
+    random_state: int,
 ) -> list[float]:
     if rows is None or is_streamed(rows):
         raise NeedsRows(f"{metric.name} needs the rows in memory, as an array.")
     X = rows.array if is_block_source(rows) else rows
-    weights, group = check_weights(sample_weight, len(X)), np.arange(len(X)) % n_groups
+    weights = check_weights(sample_weight, len(X))
+    group = deal(len(X), n_groups, np.random.default_rng(random_state))
     compute: Callable[..., float] = metric.function
     values = []
     for left_out in (-1, *range(n_groups)):
