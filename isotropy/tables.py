@@ -285,9 +285,39 @@ LOSSES = Table(
     },
 )
 
-FORMATS = Table("format")
+FORMATS = Table(
+    "format",
+    {
+        ".npy": "isotropy.io.formats.npy:NPY",
+        ".npz": "isotropy.io.formats.npz:NPZ",
+        ".safetensors": "isotropy.io.formats.safetensors:SAFETENSORS",
+        ".parquet": "isotropy.io.formats.parquet:PARQUET",
+        ".arrow": "isotropy.io.formats.arrow:ARROW",
+        ".feather": "isotropy.io.formats.arrow:ARROW",
+        ".h5": "isotropy.io.formats.hdf5:HDF5",
+        ".hdf5": "isotropy.io.formats.hdf5:HDF5",
+        ".fvecs": "isotropy.io.formats.fvecs:FVECS",
+        ".bvecs": "isotropy.io.formats.fvecs:BVECS",
+        ".vec": "isotropy.io.formats.words:WORD_TEXT",
+        ".txt": "isotropy.io.formats.words:WORD_TEXT",
+        ".bin": "isotropy.io.formats.words:WORD2VEC",
+    },
+)
 
-SOURCES = Table("source")
+SOURCES = Table(
+    "source",
+    {
+        "folder": "isotropy.io.sources.shards:FOLDER",
+        "pattern": "isotropy.io.sources.shards:PATTERN",
+        "files": "isotropy.io.sources.shards:FILES",
+        "saved dataset": "isotropy.io.sources.hugging_face:SAVED_DATASET",
+        "dataset": "isotropy.io.sources.hugging_face:DATASET",
+        "lance": "isotropy.io.sources.lance:LANCE",
+        "zarr": "isotropy.io.sources.zarr:ZARR",
+        "postgres": "isotropy.io.sources.postgres:POSTGRES",
+    },
+)
+"""The one added last is asked first whether it recognizes what it is given."""
 
 TASKS = Table(
     "task",

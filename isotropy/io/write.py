@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from isotropy.io.formats import FORMATS, format_of
+from isotropy.io.formats import format_of, writable
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
@@ -80,10 +80,10 @@ class RowWriter:
         self._target = Target(Path(path), (n, k), kind.newbyteorder("<"), column, like)
         self._format = format_of(self._target.path)
         if self._format.write is None:
-            writable = ", ".join(suffix for suffix, form in FORMATS.items() if form.write)
             raise FileError(
                 self._target.path,
-                f"{self._target.path.suffix} files are only read here; write one of {writable}.",
+                f"{self._target.path.suffix} files are only read here; write one of "
+                f"{', '.join(writable())}.",
             )
         self._begin = self._format.write
         self._append: Callable[[np.ndarray], object] | None = None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from isotropy.io import FileError, Rows, RowWriter, open_rows
-from isotropy.io.formats import FORMATS
-from isotropy.io.formats.arrow import TableRows
+from isotropy.io.columns import TableRows
+from isotropy.io.formats import writable
 from isotropy.io.sources.lance import is_lance, write_lance_column
 from isotropy.io.sources.postgres import PostgresRows
 from isotropy.io.sources.shards import ShardedRows
@@ -131,8 +131,7 @@ def _sharded(
     first = 0
     for shard, place in zip(shards, named, strict=True):
         relative = place.relative_to(base)
-        form = FORMATS.get(relative.suffix.lower())
-        if form is None or form.write is None:
+        if relative.suffix.lower() not in writable():
             relative = relative.with_name(relative.name + ".npy")
         target = folder / relative
         done = hashlib.sha256(
@@ -162,7 +161,7 @@ def _beside(rows: Rows, column: Any, apply: Any, shape: Any, dtype: Any, job: st
         raise ValueError("new_column is missing: name the column that the corrected rows become.")
     if isinstance(rows, PostgresRows):
         rows.write_column(column, apply, shape, dtype, job)
-    elif isinstance(rows, TableRows) and Path(rows.path).is_dir() and is_lance(Path(rows.path)):
+    elif isinstance(rows, TableRows) and is_lance(rows.path):
         write_lance_column(rows, column, apply, shape, dtype, job)
     else:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The table of file formats: a new one is one line here."""
+"""File formats, one file each; `isotropy.tables.FORMATS` has them by suffix."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from isotropy.io.formats.arrow import read_arrow, read_parquet, write_arrow, write_parquet
-from isotropy.io.formats.chunked import read_hdf5, write_hdf5
-from isotropy.io.formats.fvecs import read_bvecs, read_fvecs, write_fvecs
-from isotropy.io.formats.npy import read_npy, read_npz, write_npy, write_npz
-from isotropy.io.formats.safetensors import read_safetensors, write_safetensors
-from isotropy.io.formats.words import ENCODE_FIRST, read_word2vec, read_word_text
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
+from isotropy.tables import FORMATS
 
-__all__ = ["FORMATS", "Format", "format_of"]
+__all__ = ["ENCODE_FIRST", "Format", "format_of", "open_file", "writable"]
+
+ENCODE_FIRST = "If it holds texts, encode them first: `isotropy encode TEXTS -o EMBEDDINGS.npy`."
+"""Way out for those who hand in texts where their embeddings are wanted."""
+
+_TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", "")
 
 
 class Format(NamedTuple):
@@ -43,34 +43,52 @@ class Format(NamedTuple):
     guessed: bool = False
 
 
-FORMATS = {
-    ".arrow": Format(read_arrow, write_arrow),
-    ".bin": Format(read_word2vec, guessed=True),
-    ".bvecs": Format(read_bvecs),
-    ".feather": Format(read_arrow, write_arrow),
-    ".fvecs": Format(read_fvecs, write_fvecs),
-    ".h5": Format(read_hdf5, write_hdf5),
-    ".hdf5": Format(read_hdf5, write_hdf5),
-    ".npy": Format(read_npy, write_npy),
-    ".npz": Format(read_npz, write_npz),
-    ".parquet": Format(read_parquet, write_parquet),
-    ".safetensors": Format(read_safetensors, write_safetensors),
-    ".txt": Format(read_word_text, guessed=True),
-    ".vec": Format(read_word_text, guessed=True),
-}
-
-
 def format_of(path: Path) -> Format:
-    """The format that the suffix of `path` names."""
+    """The format that the suffix of `path` names.
+
+    Raises
+    ------
+    FileError
+        If no format has this suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix in FORMATS:
+        found: Format = FORMATS[suffix]
+        return found
+    texts = f" {ENCODE_FIRST}" if suffix in _TEXTS else ""
+    raise FileError(
+        path,
+        f"the suffix {path.suffix!r} names no supported format; use one of "
+        f"{', '.join(FORMATS)}.{texts}",
+    )
+
+
+def writable() -> list[str]:
+    """The suffixes of files that are written as well as read."""
+    return [suffix for suffix, form in FORMATS.items() if form.write is not None]
+
+
+def open_file(path: Path, column: str | None) -> Rows:
+    """The rows of one file.
+
+    Raises
+    ------
+    FileError
+        As `isotropy.io.open_rows` does.
+    """
     try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        texts = f" {ENCODE_FIRST}" if path.suffix.lower() in _TEXTS else ""
-        raise FileError(
-            path,
-            f"the suffix {path.suffix!r} names no supported format; use one of "
-            f"{', '.join(FORMATS)}.{texts}",
-        ) from None
+        _check_file(path)
+        return format_of(path).read(path, column)
+    except OSError as error:
+        raise FileError(path, f"could not be opened ({error.strerror or error}).") from error
 
 
-_TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", "")
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise FileError(path, "no such file.")
+    if path.is_dir():
+        raise FileError(path, "is a folder; name one file in it.")
+    if not path.is_file():
+        raise FileError(path, "is not a regular file; save its content to one first.")
+    if path.stat().st_size == 0:
+        raise FileError(path, "is empty (0 bytes); write or fetch it again.")

@@ -10,11 +10,12 @@ from typing import IO, Any
 import numpy as np
 
 from isotropy.io.checks import map_rows
+from isotropy.io.formats import Format
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
-__all__ = ["read_bvecs", "read_fvecs", "write_fvecs"]
+__all__ = ["BVECS", "FVECS", "read_bvecs", "read_fvecs", "write_fvecs"]
 
 _MOST_DIMENSIONS = 2**20
 
@@ -83,3 +84,7 @@ def write_fvecs(file: IO[bytes], target: Target) -> Iterator[Callable[[np.ndarra
         file.write(out.data)
 
     yield write
+
+
+FVECS = Format(read_fvecs, write_fvecs)
+BVECS = Format(read_bvecs)

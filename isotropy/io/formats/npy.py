@@ -1,12 +1,9 @@
-"""`.npy` and `.npz`: mapped in place wherever the bytes lie as they are."""
+"""`.npy`: one array, mapped in place."""
 
 from __future__ import annotations
 
 import io
-import struct
 import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +12,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from isotropy.io.checks import check_size, choose, map_rows, unusable
+from isotropy.io.checks import check_size, map_rows, unusable
+from isotropy.io.formats import Format
 from isotropy.io.target import Target
 from isotropy.rows.source import ArrayRows, Rows
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["read_npy", "read_npz", "write_npy", "write_npz"]
+__all__ = ["NPY", "NpyHeader", "read_header", "read_npy", "write_npy"]
 
 # Twelve bytes of magic and lengths before the text, which numpy itself limits to 10,000.
 _HEADER_LIMIT = 12 + 10_000
@@ -28,19 +26,10 @@ _HEADER_LIMIT = 12 + 10_000
 _npy: Any = np.lib.format  # its functions have no types
 
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, tokenize.TokenError, RecursionError)
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,  # of an encrypted member
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
-class _Header:
+class NpyHeader:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran: bool
@@ -54,7 +43,7 @@ def read_npy(path: Path, column: str | None) -> Rows:
             path, f"a .npy file holds one array and no names; leave out column={column!r}."
         )
     with open(path, "rb") as file:
-        header = _read_header(path, file)
+        header = read_header(path, file)
     if problem := unusable(header.shape, header.dtype):
         raise FileError(path, f"the array {problem}.")
     check_size(path, header.shape, header.dtype, path.stat().st_size - header.size)
@@ -62,70 +51,7 @@ def read_npy(path: Path, column: str | None) -> Rows:
     return ArrayRows(path, None, array)
 
 
-def read_npz(path: Path, column: str | None) -> Rows:
-    """The rows of one array of a `.npz` archive: mapped if stored as is, streamed if compressed.
-
-    A compressed array in Fortran order is read into memory: its rows are complete only at the end.
-    """
-    with damage(path, ".npz", *_ZIP_ERRORS), zipfile.ZipFile(path) as archive:
-        members = {
-            info.filename.removesuffix(".npy"): info
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
-        }
-        headers = {name: _read_member_header(path, archive, members[name]) for name in members}
-    problems = {name: unusable(header.shape, header.dtype) for name, header in headers.items()}
-    name = choose(path, column, "array", problems)
-    header, info = headers[name], members[name]
-    check_size(path, header.shape, header.dtype, info.file_size - header.size)
-    if info.compress_type == zipfile.ZIP_STORED:
-        start = _start_of_member(path, info) + header.size
-        array = map_rows(path, header.shape, header.dtype, start, fortran=header.fortran)
-        return ArrayRows(path, name, array)
-    rows = _CompressedRows(path, name, header, info)
-    return ArrayRows(path, name, rows.read_whole()) if header.fortran else rows
-
-
-class _CompressedRows(Rows):
-    """Rows of a compressed member, decompressed a block at a time."""
-
-    def __init__(self, path: Path, name: str, header: _Header, info: zipfile.ZipInfo) -> None:
-        super().__init__(path, name, (header.shape[0], header.shape[1]), header.dtype)
-        self._header = header
-        self._info = info
-
-    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
-        n, d = self.shape
-        with (
-            damage(self.path, ".npz", *_ZIP_ERRORS),
-            zipfile.ZipFile(self.path) as archive,
-            archive.open(self._info) as member,
-        ):
-            # Seeking in a compressed member reads, in small pieces, what lies before.
-            member.seek(self._header.size + start * d * self._header.dtype.itemsize)
-            for first in range(start, n, block_rows):
-                numbers = self._read_numbers(member, min(block_rows, n - first) * d)
-                yield numbers.reshape(-1, d).astype(self.dtype, copy=False)
-
-    def read_whole(self) -> np.ndarray:
-        with (
-            damage(self.path, ".npz", *_ZIP_ERRORS),
-            zipfile.ZipFile(self.path) as archive,
-            archive.open(self._info) as member,
-        ):
-            member.read(self._header.size)
-            numbers = self._read_numbers(member, self.shape[0] * self.shape[1])
-        return numbers.reshape(self.shape, order="F")
-
-    def _read_numbers(self, member: IO[bytes], count: int) -> np.ndarray:
-        wanted = count * self._header.dtype.itemsize
-        data = member.read(wanted)
-        if len(data) < wanted:
-            raise FileError(self.path, f"array {self.name!r} ends before its last row.")
-        return np.frombuffer(data, self._header.dtype)
-
-
-def _read_header(path: Path, file: IO[bytes]) -> _Header:
+def read_header(path: Path, file: IO[bytes]) -> NpyHeader:
     # A bounded piece: a damaged length cannot make numpy read a whole file into memory.
     head = io.BytesIO(file.read(_HEADER_LIMIT))
     with damage(path, ".npy", *_HEADER_ERRORS):
@@ -137,25 +63,7 @@ def _read_header(path: Path, file: IO[bytes]) -> _Header:
         else:  # (3, 0) is written for the field names of structured arrays alone
             raise ValueError(f"npy format version {version} holds no plain array")
         shape, fortran, dtype = read(head)
-    return _Header(shape, dtype, fortran, head.tell())
-
-
-def _read_member_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FileError(path, f"{info.filename} is compressed otherwise than numpy does.")
-    with archive.open(info) as member:
-        return _read_header(path, member)
-
-
-def _start_of_member(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of an uncompressed member begin; `zipfile` has checked its local header."""
-    with open(path, "rb") as file:
-        file.seek(info.header_offset + 26)
-        name_length, extra_length = struct.unpack("<HH", file.read(4))
-    start: int = info.header_offset + 30 + name_length + extra_length
-    if start + info.file_size > path.stat().st_size:
-        raise FileError(path, "the archive is truncated; write or fetch it again.")
-    return start
+    return NpyHeader(shape, dtype, fortran, head.tell())
 
 
 @contextmanager
@@ -170,12 +78,4 @@ def write_npy(file: IO[bytes], target: Target) -> Iterator[Callable[[np.ndarray]
     yield lambda block: file.write(block.data)
 
 
-@contextmanager
-def write_npz(file: IO[bytes], target: Target) -> Iterator[Callable[[np.ndarray], object]]:
-    """A function that appends blocks to the only array of a new, uncompressed `.npz` file."""
-    with (
-        zipfile.ZipFile(file, "w") as archive,
-        archive.open(zipfile.ZipInfo(f"{target.column}.npy"), "w", force_zip64=True) as member,
-        write_npy(member, target) as write,
-    ):
-        yield write
+NPY = Format(read_npy, write_npy)

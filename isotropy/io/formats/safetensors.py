@@ -12,11 +12,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from isotropy.io.checks import check_size, choose, map_rows, unusable
+from isotropy.io.formats import Format
 from isotropy.io.target import Target
 from isotropy.rows.source import ArrayRows, Rows
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["read_safetensors", "write_safetensors"]
+__all__ = ["SAFETENSORS", "read_safetensors", "write_safetensors"]
 
 _DTYPES = {
     "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?",
@@ -89,3 +90,6 @@ def write_safetensors(file: IO[bytes], target: Target) -> Iterator[Callable[[np.
     text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight, as the format asks
     file.write(len(text).to_bytes(8, "little") + text)
     yield lambda block: file.write(block.data)
+
+
+SAFETENSORS = Format(read_safetensors, write_safetensors)

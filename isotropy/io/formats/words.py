@@ -8,13 +8,11 @@ from typing import IO
 
 import numpy as np
 
+from isotropy.io.formats import ENCODE_FIRST, Format
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
-__all__ = ["WordRows", "read_word2vec", "read_word_text"]
-
-ENCODE_FIRST = "If it holds texts, encode them first: `isotropy encode TEXTS -o EMBEDDINGS.npy`."
-"""Way out for those who hand in the texts where their embeddings are wanted."""
+__all__ = ["WORD2VEC", "WORD_TEXT", "WordRows", "read_word2vec", "read_word_text"]
 
 _LONGEST_WORD = 4096
 _LONGEST_LINE = 2**22
@@ -184,3 +182,7 @@ def _header(fields: list[bytes]) -> tuple[int, int] | None:
 def _no_column(path: Path, column: str | None) -> None:
     if column is not None:
         raise FileError(path, f"word vectors have no columns; leave out column={column!r}.")
+
+
+WORD2VEC = Format(read_word2vec, guessed=True)
+WORD_TEXT = Format(read_word_text, guessed=True)

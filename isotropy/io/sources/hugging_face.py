@@ -7,12 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isotropy.io.formats.arrow import batches_after, read_arrow, table_rows
+from isotropy.io.columns import batches_after, table_rows
+from isotropy.io.formats.arrow import read_arrow
+from isotropy.io.sources import Source, as_folder
 from isotropy.io.sources.shards import shards_of
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["is_dataset", "is_saved_dataset", "read_dataset", "read_saved"]
+__all__ = [
+    "DATASET",
+    "SAVED_DATASET",
+    "is_dataset",
+    "is_saved_dataset",
+    "read_dataset",
+    "read_saved",
+]
 
 
 def is_dataset(source: Any) -> bool:
@@ -39,13 +48,17 @@ def read_dataset(dataset: Any, column: str | None) -> Rows:
     return rows
 
 
-def is_saved_dataset(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote this folder."""
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+def is_saved_dataset(source: Any) -> bool:
+    """Whether this is a folder that `save_to_disk` wrote."""
+    folder = as_folder(source)
+    return folder is not None and any(
+        (folder / name).is_file() for name in ("state.json", "dataset_dict.json")
+    )
 
 
-def read_saved(folder: Path, column: str | None) -> Rows:
+def read_saved(source: Any, column: str | None) -> Rows:
     """The rows of a dataset that `save_to_disk` wrote."""
+    folder = Path(source)
     if not (folder / "state.json").is_file():
         with damage(folder, "dataset folder", OSError, ValueError, KeyError, TypeError):
             splits = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
@@ -58,3 +71,7 @@ def read_saved(folder: Path, column: str | None) -> Rows:
         if not file.is_file():
             raise FileError(folder, f"its state.json names {file.name}, which is missing.")
     return shards_of(folder, files, column, read_arrow)
+
+
+DATASET = Source(is_dataset, read_dataset)
+SAVED_DATASET = Source(is_saved_dataset, read_saved)

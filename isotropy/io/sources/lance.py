@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.io.formats.arrow import TableRows, matrix_of, table_rows
+from isotropy.io.columns import TableRows, matrix_of, table_rows
+from isotropy.io.sources import Source, as_folder
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["LanceRows", "is_lance", "read_lance", "write_lance_column"]
+__all__ = ["LANCE", "is_lance", "read_lance", "write_lance_column"]
 
 
-def is_lance(folder: Path) -> bool:
-    """Whether a folder is a Lance table."""
-    return folder.suffix == ".lance" or (folder / "_versions").is_dir()
+def is_lance(source: Any) -> bool:
+    """Whether this is the folder of a Lance table."""
+    folder = as_folder(source)
+    return folder is not None and (folder.suffix == ".lance" or (folder / "_versions").is_dir())
 
 
-def read_lance(path: Path, column: str | None) -> TableRows:
+def read_lance(source: Any, column: str | None) -> TableRows:
     """The rows of one vector column of a Lance table, at the version it has now."""
+    path = Path(source)
     lance = require("lance", extra="lance")
     with _lance_damage(path):
         table = lance.dataset(str(path))
@@ -41,9 +44,6 @@ def read_lance(path: Path, column: str | None) -> TableRows:
     rows = table_rows(path, column, schema, n, batches)
     rows.mark = version
     return rows
-
-
-LanceRows = TableRows
 
 
 def write_lance_column(
@@ -98,3 +98,6 @@ def _lance_damage(path: Path) -> Iterator[None]:
     # Lance reports damage with whatever its reader meets first, from ValueError to a panic.
     with damage(path, "Lance table", Exception):
         yield
+
+
+LANCE = Source(is_lance, read_lance)

@@ -13,10 +13,11 @@ import numpy as np
 
 from isotropy._optional import require
 from isotropy.io.checks import choose
+from isotropy.io.sources import Source
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
-__all__ = ["PostgresRows", "is_database", "read_postgres"]
+__all__ = ["POSTGRES", "PostgresRows", "is_database", "read_postgres"]
 
 _BATCH = 2000
 _NOTE = (
@@ -27,9 +28,9 @@ _TYPES = {"vector": np.float32, "halfvec": np.float16}
 _LISTS = {"real[]": np.float32, "double precision[]": np.float64}
 
 
-def is_database(source: str) -> bool:
+def is_database(source: Any) -> bool:
     """Whether this is the URL of a PostgreSQL server."""
-    return source.startswith(("postgresql://", "postgres://"))
+    return isinstance(source, str) and source.startswith(("postgresql://", "postgres://"))
 
 
 def read_postgres(url: str, column: str | None) -> PostgresRows:
@@ -284,3 +285,6 @@ def _without_password(url: str) -> str:
         parts = parts._replace(netloc=f"{parts.username}:***@{host}")
         return urlunsplit(parts)
     return url
+
+
+POSTGRES = Source(is_database, read_postgres)

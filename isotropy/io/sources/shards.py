@@ -1,8 +1,9 @@
-"""Many files as one: folders, globs, lists, partitions."""
+"""Many files as one: lists of files, patterns, folders."""
 
 from __future__ import annotations
 
 import glob
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from isotropy.io.formats import open_file
+from isotropy.io.sources import Source, as_folder
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, NoRowsError
+from isotropy.tables import FORMATS
 
-__all__ = ["ShardedRows", "expand", "in_folder", "is_pattern", "shards_of"]
+__all__ = [
+    "FILES",
+    "FOLDER",
+    "PATTERN",
+    "ShardedRows",
+    "expand",
+    "in_folder",
+    "is_pattern",
+    "shards_of",
+]
 
 
 class ShardedRows(Rows):
@@ -64,7 +77,7 @@ class ShardedRows(Rows):
             shard.check_unchanged()
 
 
-def shards_of(path: Path, files: Sequence[Path], column: str | None, read: Any) -> Rows:
+def shards_of(path: Path, files: Sequence[Path], column: str | None, read: Any = open_file) -> Rows:
     """The rows of all files, each opened by `read(file, column)`; files without rows are skipped.
 
     Frameworks write an empty file for each partition without rows.
@@ -82,9 +95,38 @@ def shards_of(path: Path, files: Sequence[Path], column: str | None, read: Any) 
     return ShardedRows(path, filled or opened[:1])
 
 
-def is_pattern(text: str) -> bool:
-    """Whether a path is a glob pattern, and no file of that very name."""
-    return glob.has_magic(text) and not Path(text).exists()
+def is_pattern(given: Any) -> bool:
+    """Whether this is a glob pattern, and no file of that very name."""
+    return isinstance(given, str | os.PathLike) and (
+        glob.has_magic(os.fspath(given)) and not Path(given).exists()
+    )
+
+
+def _read_pattern(pattern: Any, column: str | None) -> Rows:
+    return shards_of(Path(pattern), expand(os.fspath(pattern)), column)
+
+
+def _is_list(given: Any) -> bool:
+    """Whether this is a list of paths."""
+    return isinstance(given, list | tuple) and all(
+        isinstance(item, str | os.PathLike) for item in given
+    )
+
+
+def _read_list(given: Sequence[Any], column: str | None) -> Rows:
+    if not given:
+        raise ValueError("source is an empty list: no file to open.")
+    files = [Path(item) for item in given]
+    return shards_of(files[0].parent, files, column)
+
+
+def _read_folder(given: Any, column: str | None) -> Rows:
+    path = Path(given)
+    suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
+    files = in_folder(path, suffixes)
+    if not files:
+        raise FileError(path, f"is a folder without a file of {', '.join(sorted(suffixes))}.")
+    return shards_of(path, files, column)
 
 
 def expand(pattern: str) -> list[Path]:
@@ -110,3 +152,8 @@ def natural(path: Path) -> list[Any]:
     """A key that sorts numbers in names by their value."""
     pieces = re.split(r"(\d+)", str(path))
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces]
+
+
+FILES = Source(_is_list, _read_list)
+PATTERN = Source(is_pattern, _read_pattern)
+FOLDER = Source(lambda given: as_folder(given) is not None, _read_folder)
