@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import operator
 import os
+from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -14,25 +17,41 @@ from isotropy.rows.door import as_rows
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
 from isotropy.rows.source import Rows
-from isotropy.storage.state import check_arrays, load_state, save_state
+from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
-__all__ = ["Moments"]
+__all__ = ["MERGE", "Moments"]
 
-_SCALARS = (
-    "n_rows",
-    "n_zero_rows",
-    "total_weight",
-    "total_weight2",
-    "norm_sum",
-    "norm_square_sum",
-    "norm_min",
-    "norm_max",
-    "unit_weight",
-    "unit_weight2",
-    "input_eps",
-    "product_eps",
-)
+MERGE: dict[str, Literal["sum", "centered sum", "min", "max"]] = {
+    "n_rows": "sum",
+    "n_zero_rows": "sum",
+    "total_weight": "sum",
+    "total_weight2": "sum",
+    "norm_sum": "sum",
+    "norm_square_sum": "sum",
+    "norm_min": "min",
+    "norm_max": "max",
+    "unit_weight": "sum",
+    "unit_weight2": "sum",
+    "input_eps": "max",
+    "product_eps": "max",
+    "scatter": "centered sum",
+    "third": "centered sum",
+    "fourth": "centered sum",
+    "unit_sum": "sum",
+    "unit_square_sum": "sum",
+    "unit_gram": "sum",
+}
+"""How each part of two Moments merges; what was not gathered is None. A centered sum adds up once
+both are about the common mean (`Moments.centered_at`), which is that of the two by weight."""
 
+_BY_RULE: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": operator.add,
+    "centered sum": operator.add,
+    "min": min,
+    "max": max,
+}
+_ARRAYS = ("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram")
+_NUMBERS = tuple(name for name in MERGE if name not in (*_ARRAYS, "fourth"))
 
 _DEVICE_BLOCKS = 16  # a block sent to an accelerator is this many times larger
 
@@ -130,6 +149,7 @@ class Moments:
         self.norm_sum = self.norm_square_sum = self.unit_weight = self.unit_weight2 = 0.0
         self.norm_min, self.norm_max = np.inf, 0.0
         self.input_eps = self.product_eps = 0.0
+        self._lock = Lock()  # one object may be fed by several threads
         self._allocate(0)
 
     def _allocate(self, d: int) -> None:
@@ -180,7 +200,7 @@ class Moments:
         if rows.array is not None:
             self._check_features(rows.shape[1])
         summarize = partial(_summed, options=options, seen=seen, first_row=first_row, device=device)
-        self._absorb(rows.reduce(summarize, _total, sample_weight))
+        self._absorb(rows.reduce(summarize, sum, sample_weight))
         return self
 
     def _sum_array(self, X: Any, weights: np.ndarray | None, first_row: int, seen: int) -> None:
@@ -198,22 +218,6 @@ class Moments:
         sums = run.run()
         if sums.weight > 0:
             self._absorb(self._centred(sums, run, unit_roundoff(X)))
-
-    def all_reduce(self, group: Any = None) -> Moments:
-        """The sum of the Moments of all processes of a `torch.distributed` group, in each of them.
-
-        Every process must call it; one without rows takes part as well. The sums are moved to the
-        common mean and added there: one reduction of O(d^2) numbers, on the device that the
-        group's backend wants.
-
-        Raises
-        ------
-        ValueError
-            In every process, if options or dimensions differ between them.
-        """
-        from isotropy.jobs.distributed import all_reduce
-
-        return all_reduce(self, group)
 
     def _check_features(self, d: int) -> None:
         if self.n_features and d != self.n_features:
@@ -264,6 +268,10 @@ class Moments:
 
     __iadd__ = __add__
 
+    def __radd__(self, other: Any) -> Moments:
+        # sum() begins with 0.
+        return self.copy() if isinstance(other, int) and other == 0 else NotImplemented
+
     def _absorb(self, other: Moments) -> None:
         for option, mine in self._options().items():
             theirs = getattr(other, option)
@@ -272,40 +280,57 @@ class Moments:
         if not other.n_features:
             return
         self._check_features(other.n_features)
-        if not self.n_features:
-            self._allocate(other.n_features)
-        total = self.total_weight + other.total_weight
-        if total > 0:
-            delta = other.mean - self.mean
-            self._move(delta * (other.total_weight / total))
-            moved = other.copy()
-            moved._move(-delta * (self.total_weight / total))
-            self.scatter = _sum_or_none(self.scatter, moved.scatter)
-            self.third = _sum_or_none(self.third, moved.third)
-            self.fourth = _sum_or_none(self.fourth, moved.fourth)
-        self.unit_sum = _sum_or_none(self.unit_sum, other.unit_sum)
-        self.unit_square_sum = _sum_or_none(self.unit_square_sum, other.unit_square_sum)
-        self.unit_gram = _sum_or_none(self.unit_gram, other.unit_gram)
-        for name in _SCALARS:
-            merge = {"norm_min": min, "norm_max": max, "input_eps": max, "product_eps": max}.get(
-                name, lambda a, b: a + b
-            )
-            setattr(self, name, merge(getattr(self, name), getattr(other, name)))
-        self._eigen = {}
+        with self._lock:
+            if not self.n_features:
+                self._allocate(other.n_features)
+            total = self.total_weight + other.total_weight
+            share = other.total_weight / total if total > 0 else 0.0
+            mean = self.mean + share * (other.mean - self.mean)
+            mine, theirs = self.centered_at(mean), other.centered_at(mean)
+            new = {name: _merged(name, mine, theirs) for name in MERGE}
+            self.__dict__.update(new, mean=mean, _eigen={})
 
-    def _move(self, e: np.ndarray) -> None:
-        """Refer the centred sums to mean + e: expand |y - e|^k with y = x - mean, sum w y = 0."""
-        self.mean = self.mean + e
+    def centered_at(self, mean: np.ndarray) -> Moments:
+        """The same moments with their centered sums taken about another point.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (d,)
+
+        Returns
+        -------
+        Moments
+            Only for being added to others about the same point: the covariance and what follows
+            from it are those about `mean`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> moments = Moments().update(np.array([[0.0], [2.0]]))
+        >>> float(moments.scatter[0, 0]), float(moments.centered_at(np.zeros(1)).scatter[0, 0])
+        (2.0, 4.0)
+        """
+        # Expand |y - e|^k with y = x - mean, sum w y = 0.
+        new, e = self.copy(), mean - self.mean
+        new.mean, new._eigen = mean, {}
         if self.scatter is None:
-            return
+            return new
         w, scatter = self.total_weight, self.scatter
         trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
+        new.scatter = scatter + np.outer(w * e, e)
         if self.fourth is not None and self.third is not None:
-            self.fourth = float(
+            new.fourth = float(
                 self.fourth + 4 * e @ se + w * ee**2 - 4 * self.third @ e + 2 * ee * trace
             )
-            self.third = self.third - trace * e - 2 * se - w * ee * e
-        self.scatter = scatter + np.outer(w * e, e)
+            new.third = self.third - trace * e - 2 * se - w * ee * e
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -396,32 +421,71 @@ class Moments:
         """
         new = Moments(unit="none", weight_type=self.weight_type)
         new._allocate(matrix.shape[1])
-        for name in _SCALARS:
-            if not name.startswith(("norm", "unit", "n_zero")):
-                setattr(new, name, getattr(self, name))
-        new.mean, new.scatter = mean, matrix.T @ self._second_order() @ matrix
+        for name in ("n_rows", "total_weight", "total_weight2", "input_eps", "product_eps"):
+            setattr(new, name, getattr(self, name))
+        new.mean = contiguous(mean)
+        new.scatter = contiguous(matrix.T @ self._second_order() @ matrix)
         new.third = new.fourth = None
         return new
 
     # -- files -------------------------------------------------------------------------------
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        names = ("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram")
-        return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        return {n: getattr(self, n) for n in _ARRAYS if getattr(self, n) is not None}
 
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The state as JSON-able numbers and as arrays."""
-        info = {name: getattr(self, name) for name in (*_SCALARS, "n_features", "fourth")}
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The state as JSON-able numbers and as arrays: what a file or another process gets.
+
+        Returns
+        -------
+        info : dict
+        arrays : dict of ndarray
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> info, arrays = Moments().update(np.ones((5, 2))).pack()
+        >>> info["n_rows"], sorted(arrays)[:2]
+        (5, ['mean', 'scatter'])
+        """
+        info = {name: getattr(self, name) for name in (*_NUMBERS, "n_features", "fourth")}
         info["norm_min"] = None if np.isinf(self.norm_min) else self.norm_min
         return {**info, **self._options()}, self._arrays()
 
     @classmethod
-    def from_state(cls, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> Moments:
-        """The moments of that `state`; a ``ValueError`` names `path` where it is damaged."""
+    def unpack(
+        cls, info: dict[str, Any], arrays: dict[str, np.ndarray], *, path: Any = "moments"
+    ) -> Moments:
+        """The moments that `pack` packed.
+
+        Parameters
+        ----------
+        info : dict
+        arrays : dict of ndarray
+        path : str or path-like, default="moments"
+            What errors name.
+
+        Returns
+        -------
+        Moments
+
+        Raises
+        ------
+        ValueError
+            If something is missing, of another shape, or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments.unpack(*Moments().update(np.ones((5, 2))).pack()).n_rows
+        5
+        """
         try:
             new = cls(**{name: info[name] for name in cls()._options()})
             new._allocate(int(info["n_features"]))
-            for name in _SCALARS:
+            for name in _NUMBERS:
                 value = info[name]
                 setattr(new, name, np.inf if name == "norm_min" and value is None else value)
             new.fourth = info["fourth"]
@@ -430,12 +494,12 @@ class Moments:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
         check_arrays(path, arrays, {name: a.shape for name, a in new._arrays().items()})
-        new.__dict__.update(arrays)
+        new.__dict__.update({name: contiguous(array) for name, array in arrays.items()})
         return new
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file with JSON metadata; it appears whole or not at all."""
-        save_state(path, "Moments", *self.state())
+        save_state(path, "Moments", *self.pack())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
@@ -443,7 +507,7 @@ class Moments:
         info, arrays = load_state(path)
         if info["class"] != "Moments":
             raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
-        return cls.from_state(path, info, arrays)
+        return cls.unpack(info, arrays, path=path)
 
     def __repr__(self) -> str:
         return (
@@ -482,11 +546,12 @@ def _summed(
         raise error.at(rows.locate(error.row - first_row)) from None
 
 
-def _total(parts: list[Moments]) -> Moments:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+def _merged(name: str, a: Moments, b: Moments) -> Any:
+    left, right = getattr(a, name), getattr(b, name)
+    if left is None or right is None:
+        return None
+    found = _BY_RULE[MERGE[name]](left, right)
+    return contiguous(found) if isinstance(found, np.ndarray) else found
 
 
 def fixed_eigh(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -500,10 +565,6 @@ def column_signs(matrix: np.ndarray) -> np.ndarray:
     """+1 or -1 for each column: the sign of its entry of largest size."""
     largest = np.take_along_axis(matrix, np.abs(matrix).argmax(0)[None], 0)[0]
     return np.where(largest < 0, -1.0, 1.0)
-
-
-def _sum_or_none(a: Any, b: Any) -> Any:
-    return None if a is None or b is None else a + b
 
 
 def as_moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:

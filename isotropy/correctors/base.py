@@ -266,7 +266,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if moments:
             if self.moments_ is None:
                 raise ValueError("This corrector was loaded without its moments: none to save.")
-            state, tensors = self.moments_.state()
+            state, tensors = self.moments_.pack()
             info["moments"] = state
             arrays.update({f"moments.{name}": array for name, array in tensors.items()})
         save_state(path, _saved_name(type(self)), info, arrays)
@@ -326,7 +326,7 @@ def _load(path: str | os.PathLike[str], wanted: type[Corrector] | None) -> Corre
         raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
     corrector.moments_ = None
     if state is not None:
-        corrector.moments_ = Moments.from_state(path, state, groups["moments"])
+        corrector.moments_ = Moments.unpack(state, groups["moments"], path=path)
     return corrector
 
 

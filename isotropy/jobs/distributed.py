@@ -8,26 +8,35 @@ from typing import Any
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.moments import Moments
+from isotropy.moments import MERGE, Moments
 
 __all__ = ["all_reduce"]
 
-_SUMS = (
-    "n_rows",
-    "n_zero_rows",
-    "total_weight",
-    "total_weight2",
-    "norm_sum",
-    "norm_square_sum",
-    "unit_weight",
-    "unit_weight2",
-)
-_LARGEST = ("norm_max", "input_eps", "product_eps")
-_ARRAYS = ("scatter", "third", "unit_sum", "unit_square_sum", "unit_gram")
-
 
 def all_reduce(moments: Moments, group: Any = None) -> Moments:
-    """What `Moments.all_reduce` says."""
+    """The sum of the Moments of all processes of a `torch.distributed` group, in each of them.
+
+    Every process must call it; one without rows takes part as well. The sums are moved to the
+    common mean and added there: a few reductions of O(d^2) numbers, on the device that the group's
+    backend wants.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of this process's rows; left as they are.
+    group : torch.distributed process group, optional
+        All processes by default.
+
+    Returns
+    -------
+    Moments
+        Of the rows of all processes.
+
+    Raises
+    ------
+    ValueError
+        In every process, if options or dimensions differ between them.
+    """
     torch = require("torch", extra="encoders")
     dist = torch.distributed
     device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
@@ -56,24 +65,17 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
         total._allocate(int(agreed[2]))
     weight = total.total_weight
     sums = reduced(np.append(weight * total.mean, weight), added)
-    mean = sums[:-1] / sums[-1] if sums[-1] > 0 else sums[:-1]
-    if weight > 0:
-        total._move(mean - total.mean)
-    total.mean = mean
-    names = [name for name in _ARRAYS if getattr(total, name) is not None]
-    parts = [np.asarray(getattr(total, name)).ravel() for name in names]
-    scalars = [float(getattr(total, name)) for name in _SUMS] + [total.fourth or 0.0]
-    flat = reduced(np.concatenate([*parts, scalars]), added)
-    for name, part in zip(names, parts, strict=True):
-        setattr(total, name, flat[: part.size].reshape(getattr(total, name).shape))
-        flat = flat[part.size :]
-    for name, value in zip(_SUMS, flat, strict=False):
-        setattr(total, name, int(value) if name.startswith("n_") else float(value))
-    if total.fourth is not None:
-        total.fourth = float(flat[-1])
-    ends = reduced([-total.norm_min, *(getattr(total, name) for name in _LARGEST)], largest)
-    total.norm_min = float(-ends[0])
-    for name, value in zip(_LARGEST, ends[1:], strict=True):
-        setattr(total, name, float(value))
-    total._eigen = {}
+    total = total.centered_at(sums[:-1] / sums[-1] if sums[-1] > 0 else sums[:-1])
+    for rules, operation, sign in (
+        (("sum", "centered sum"), added, 1.0),
+        (("max",), largest, 1.0),
+        (("min",), largest, -1.0),
+    ):
+        names = [n for n, rule in MERGE.items() if rule in rules and getattr(total, n) is not None]
+        parts = [sign * np.asarray(getattr(total, name), np.float64) for name in names]
+        flat = sign * reduced(np.concatenate([part.ravel() for part in parts]), operation)
+        for name, part in zip(names, parts, strict=True):
+            found = flat[: part.size].reshape(part.shape)
+            setattr(total, name, found if part.ndim else type(getattr(total, name))(found))
+            flat = flat[part.size :]
     return total

@@ -135,7 +135,7 @@ def _job(rows: Any, weights: np.ndarray | None, moments: Moments) -> dict[str, A
 
 def save(path: Path, moments: Moments, next_row: int, job: dict[str, Any]) -> None:
     """Write a checkpoint; it appears whole or not at all."""
-    state, arrays = moments.state()
+    state, arrays = moments.pack()
     save_state(path, _KIND, {"moments": state, "next_row": next_row, "job": job}, arrays)
 
 
@@ -149,4 +149,4 @@ def _resumed(path: Path, job: dict[str, Any]) -> tuple[Moments, int]:
                 f"{path}: is a checkpoint of other {key}, or they have changed since. Delete it "
                 "to begin anew, or name another file."
             )
-    return Moments.from_state(path, info["moments"], arrays), int(info["next_row"])
+    return Moments.unpack(info["moments"], arrays, path=path), int(info["next_row"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from isotropy import Moments
+from isotropy.jobs import all_reduce
 
 torch = pytest.importorskip("torch")
 
@@ -24,7 +25,7 @@ def _work(rank, world, port, cuts, options, folder):
     part = slice(ends[rank], ends[rank + 1])
     mine = Moments(**options).update(X[part], W[part])
     try:
-        mine.all_reduce().save(f"{folder}/{rank}.safetensors")
+        all_reduce(mine).save(f"{folder}/{rank}.safetensors")
     except ValueError as error:
         Path(f"{folder}/{rank}.txt").write_text(str(error))
     assert mine.n_rows == np.count_nonzero(W[part])  # as it was
@@ -63,7 +64,7 @@ def _work_unlike(rank, world, port, cuts, options, folder):
         ("width", Moments().update(X[:, : 3 + rank])),
     ):
         with pytest.raises(ValueError) as caught:
-            mine.all_reduce()
+            all_reduce(mine)
         Path(f"{folder}/{name}{rank}.txt").write_text(str(caught.value))
     dist.destroy_process_group()
 
