@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted
 
 from isotropy.correctors.base import Corrector
-from isotropy.metrics._inputs import in_memory
 from isotropy.moments import Moments
 from isotropy.rows.arrays import check_weights, is_torch, namespace, raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = ["ClusterRemoval"]
 
@@ -121,7 +121,7 @@ class ClusterRemoval(Corrector):
         self.shift_ = self.shift_ + (self.mean_ - mean)
 
     def _numbers(self, X: Any) -> np.ndarray:
-        rows = in_memory(X).astype(np.float64, copy=False)
+        rows = as_rows(X).in_memory().astype(np.float64, copy=False)
         raise_on_bad_row(rows, 0)
         return rows
 

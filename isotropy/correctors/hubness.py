@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import unit_rows
 from isotropy.correctors.base import Corrector
-from isotropy.metrics._inputs import in_memory
 from isotropy.rows.arrays import is_torch, raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = ["HubnessBias"]
 
@@ -128,7 +128,7 @@ class HubnessBias(Corrector):
             raise ValueError(f"metric must be 'cosine' or 'inner', got {self.metric!r}.")
 
     def _rows(self, X: Any) -> np.ndarray:
-        rows = in_memory(X)
+        rows = as_rows(X).in_memory()
         if rows.dtype.kind != "f" or rows.dtype.itemsize < 4:
             rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.float64)
         raise_on_bad_row(rows, 0)

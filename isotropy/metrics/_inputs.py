@@ -10,22 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from isotropy.moments import Moments, as_moments, fixed_eigh
-from isotropy.rows.arrays import (
-    as_matrix,
-    block_rows,
-    check_weights,
-    is_block_source,
-    is_torch,
-    working_block,
-)
+from isotropy.rows.arrays import block_rows, check_weights, to_numpy
+from isotropy.rows.door import as_rows
 
 __all__ = [
     "NeedsRows",
     "UnitRows",
     "eigenvalues",
     "gather",
-    "in_memory",
-    "is_streamed",
     "row_blocks",
     "uncentred_spectrum",
     "variances",
@@ -60,33 +52,23 @@ def gather(
 
 def is_streamed(X: Any) -> bool:
     """Whether the rows of `X` come in blocks only, with no array behind them."""
-    return is_block_source(X) and getattr(X, "array", None) is None
+    return as_rows(X).array is None
 
 
 def in_memory(X: Any) -> np.ndarray:
     """All rows of `X` as one numpy array; nothing is copied that is one already."""
-    if is_streamed(X):
-        return np.concatenate([in_memory(block) for block in X.blocks()])
-    X = as_matrix(X.array if is_block_source(X) else X)
-    if not is_torch(X):
-        return X
-    X = X.cpu()
-    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    return as_rows(X).in_memory()
 
 
 def row_blocks(X: Any, sample_weight: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Blocks of the rows of `X` in float64, each with its weights, from any source of rows."""
-    streamed = is_streamed(X)
-    n = X.shape[0] if streamed else len(in_memory(X))
-    weights, first = check_weights(sample_weight, n), 0
-    for source in X.blocks() if streamed else [X]:
-        source = in_memory(source)
-        step = block_rows(source.shape[1], 8)
-        for start in range(0, len(source), step):
-            block = working_block(source, start, min(start + step, len(source)), np.float64)
-            rows = slice(first + start, first + start + len(block))
-            yield block, None if weights is None else weights[rows]
-        first += len(source)
+    rows = as_rows(X)
+    weights, first = check_weights(sample_weight, len(rows)), 0
+    for source in rows.blocks(block_rows(rows.shape[1], 8)):
+        block = to_numpy(source).astype(np.float64, copy=False)
+        part = slice(first, first + len(block))
+        yield block, None if weights is None else weights[part]
+        first += len(block)
 
 
 def _require_second_order(moments: Moments) -> None:

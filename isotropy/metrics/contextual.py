@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from isotropy._render import html_table, number, text_table
-from isotropy.metrics._inputs import in_memory
 from isotropy.metrics.cosine import cosine_contributions, mean_cosine
 from isotropy.rows.arrays import raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = [
     "ClusterCosines",
@@ -27,7 +27,7 @@ __all__ = [
 
 def _rows_of(X: Any, **labels: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     """Rows in float64, and labels as numbers from 0."""
-    rows = in_memory(X).astype(np.float64)
+    rows = as_rows(X).in_memory().astype(np.float64)
     raise_on_bad_row(rows, 0)
     found = []
     for name, given in labels.items():

@@ -12,9 +12,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from isotropy._render import html_table, number, text_table
-from isotropy.metrics._inputs import in_memory
 from isotropy.metrics.neighbors import nearest_neighbors
 from isotropy.rows.arrays import check_weights, raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = [
     "FrequencyBucket",
@@ -131,7 +131,7 @@ def frequency_table(
     Li et al. 2020, "On the sentence embeddings from pre-trained language models", table 1; Gao et
     al. 2019.
     """
-    X = np.asarray(in_memory(X))
+    X = as_rows(X).in_memory()
     raise_on_bad_row(X, 0)
     given = check_weights(np.asarray(counts) - np.min(counts, initial=0), len(X))
     assert given is not None

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from isotropy.metrics._inputs import in_memory
 from isotropy.metrics._search import Points, search
-from isotropy.rows.arrays import as_matrix, is_block_source, is_torch, raise_on_bad_row
+from isotropy.rows.arrays import raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = ["Neighbors", "nearest_neighbors"]
 
@@ -89,7 +89,7 @@ def nearest_neighbors(
     """
     if measure not in _MEASURES:
         raise ValueError(f"measure must be one of {_MEASURES}, got {measure!r}.")
-    device = _device(X)
+    X = as_rows(X)
     rows = numeric_rows(X, "X")
     asked = None if queries is None else numeric_rows(queries, "queries")
     if asked is not None and asked.shape[1] != rows.shape[1]:
@@ -106,7 +106,7 @@ def nearest_neighbors(
         exponent = int(np.frexp(max(sizes))[1])
     points = Points(rows, unit, exponent)
     queried = None if asked is None else Points(asked, unit, exponent)
-    indices, keys = search(points, queried, k, dot=measure == "dot", device=device)
+    indices, keys = search(points, queried, k, dot=measure == "dot", device=X.device)
     if measure == "dot":
         return Neighbors(indices, np.ldexp(-keys, 2 * exponent))
     if measure == "euclidean":
@@ -118,15 +118,9 @@ def nearest_neighbors(
 
 def numeric_rows(X: Any, name: str) -> np.ndarray:
     """The rows in memory, of a type that holds them exactly; a row not finite is named."""
-    X = in_memory(X)
+    X = as_rows(X, name=name).in_memory()
     raise_on_bad_row(X, 0, name=name)
     return X
-
-
-def _device(X: Any) -> Any:
-    """The device of a tensor that is not on the processor, else None."""
-    source = X.array if is_block_source(X) and getattr(X, "array", None) is not None else X
-    return as_matrix(source).device if is_torch(source) and source.device.type != "cpu" else None
 
 
 def _count(n_neighbors: Any, n: int, *, among_themselves: bool) -> int:

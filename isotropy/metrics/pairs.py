@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather
 from isotropy.metrics.cosine import cosine_spread, mean_cosine
 from isotropy.moments import Moments
 from isotropy.rows.arrays import check_weights, raise_on_bad_row, spread, workers_for, working_block
+from isotropy.rows.door import as_rows
 
 __all__ = ["alignment", "uniformity", "uniformity_cumulant", "uniformity_floor"]
 
@@ -75,7 +76,7 @@ class _Directions:
     """Rows scaled to length one, block by block; a zero row gets no weight."""
 
     def __init__(self, X: Any, sample_weight: Any, *, single: bool) -> None:
-        self.X = in_memory(X)
+        self.X = as_rows(X).in_memory()
         n = len(self.X)
         weights = check_weights(sample_weight, n)
         norms = np.empty(n)
@@ -156,7 +157,7 @@ def alignment(X: Any, Y: Any, *, alpha: float = 2.0) -> float:
     """
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, got {alpha!r}.")
-    A, B = in_memory(X), in_memory(Y)
+    A, B = as_rows(X).in_memory(), as_rows(Y).in_memory()
     if A.shape != B.shape:
         raise ValueError(f"Pairs need equal shapes, got {A.shape} and {B.shape}.")
     total, n = 0.0, 0

@@ -19,7 +19,8 @@ from isotropy.metrics import (
     hubness,
     marchenko_pastur_spectrum,
 )
-from isotropy.metrics._inputs import eigenvalues, gather, in_memory
+from isotropy.metrics._inputs import eigenvalues, gather
+from isotropy.rows.door import as_rows
 from isotropy.scoring import Comparison, compare
 
 __all__ = [
@@ -187,7 +188,7 @@ class CosineHistogramDisplay(_Display):
     def _of(cls, rows: Mapping[str, Any], n_pairs: int, random_state: int) -> Self:
         found, d = {}, None
         for label, X in rows.items():
-            X = in_memory(X).astype(np.float64)
+            X = as_rows(X).in_memory().astype(np.float64)
             if len(X) < 2:
                 raise ValueError(f"Cosines of pairs need two rows or more, got {len(X)}.")
             d = X.shape[1] if d is None else d
@@ -255,7 +256,7 @@ class ProjectionDisplay(_Display):
         from isotropy.metrics._inputs import uncentred_spectrum
 
         directions = uncentred_spectrum(gather(X, None))[1][:, :2]
-        rows = in_memory(X)
+        rows = as_rows(X).in_memory()
         kept = np.arange(len(rows))
         if len(rows) > most:
             kept = np.random.default_rng(random_state).choice(len(rows), most, replace=False)

@@ -41,6 +41,8 @@ class Rows(ABC):
     array: Any = None
     mapped = False
     """Whether blocks are views, which cost no memory of their own."""
+    device: Any = None
+    """The torch device of rows that lie on another than the processor; else None."""
 
     def __init__(
         self, path: Path | None, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
@@ -208,7 +210,9 @@ class MemoryRows(Rows):
         super().__init__(None, None, tuple(given.shape), numpy_dtype(given))
         self.given = given
         held = given.detach() if is_torch(given) else given
-        shared = is_torch(held) and held.device.type == "cpu" and "bfloat16" not in str(held.dtype)
+        at_home = not is_torch(held) or held.device.type == "cpu"
+        self.device = None if at_home else held.device
+        shared = is_torch(held) and at_home and "bfloat16" not in str(held.dtype)
         self.array = held.numpy() if shared else held
 
     def _blocks(self, block_rows: int, start: int) -> Iterator[Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isotropy.metrics._inputs import in_memory
 from isotropy.metrics.registry import METRICS, Metric
+from isotropy.rows.door import as_rows
 from isotropy.scoring.scorecard import known
 
 __all__ = ["make_scorer"]
@@ -61,7 +61,7 @@ class _MetricScorer:
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
         metric: Metric = METRICS[self.name]
-        rows = in_memory(estimator.transform(X))
+        rows = as_rows(estimator.transform(X)).in_memory()
         value = metric.function(rows)
         if metric.better is not None:
             return value if metric.better == "higher" else -value

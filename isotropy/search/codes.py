@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from isotropy.metrics._inputs import in_memory
 from isotropy.rows.arrays import raise_on_bad_row
+from isotropy.rows.door import as_rows
 
 __all__ = ["code_ranges"]
 
@@ -51,7 +51,7 @@ def code_ranges(X: Any, *, quantile: float = 0.9999) -> np.ndarray:
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile must be above 0 and at most 1, got {quantile!r}.")
-    rows = in_memory(X)
+    rows = as_rows(X).in_memory()
     if not rows.size:
         raise ValueError(f"X must hold rows to find ranges from, got shape {rows.shape}.")
     raise_on_bad_row(rows, 0)
