@@ -176,7 +176,7 @@ class JudgedQueries(Evidence):
         self._draws = _drawn(len(self._relevant))
 
     def values(self, Y: np.ndarray, Z: np.ndarray | None) -> np.ndarray:
-        from isotropy.evaluate.tasks import ndcg
+        from isotropy.ranking import ndcg
 
         assert Z is not None
         Y, Z = unit(Y), unit(Z)

@@ -18,8 +18,8 @@ from isotropy import (
     load,
 )
 from isotropy.choose import word_dropout
-from isotropy.choose.evidence import Overlap, PairScores, unit
-from isotropy.evaluate.tasks import spearman
+from isotropy.choose.evidence import Overlap, PairScores
+from isotropy.ranking import spearman, unit
 
 WORDS = np.array([f"word{i}" for i in range(300)])
 

@@ -1,0 +1,213 @@
+"""What is found first, and how good that is: shared by the choice of a correction and by tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+__all__ = ["correlations", "first", "ndcg", "nearest", "spearman", "unit", "vote"]
+
+_CELLS = 2**22
+# Scores of equal rows may differ in their last bits, by where the kernel of the product puts them.
+_DECIMALS = 12
+
+
+def unit(rows: Any) -> np.ndarray:
+    """Rows of length one in float64; zero rows stay.
+
+    Parameters
+    ----------
+    rows : array of shape (n, d)
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+
+    Examples
+    --------
+    >>> unit([[3e200, 4e200], [0.0, 0.0]]).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    rows = np.asarray(rows, np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    rows = rows / np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def correlations(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each row of `A` with that of `B`; 0 where one is constant.
+
+    Parameters
+    ----------
+    A, B : arrays of shape (..., n)
+
+    Returns
+    -------
+    ndarray of shape (...)
+        -1 to 1.
+
+    Examples
+    --------
+    >>> correlations(np.array([[1.0, 2.0], [1.0, 1.0]]), np.array([3.0, 4.0])).round(6).tolist()
+    [1.0, 0.0]
+    """
+    A = A - A.mean(-1, keepdims=True)
+    B = B - B.mean(-1, keepdims=True)
+    scale = np.sqrt((A * A).sum(-1) * (B * B).sum(-1))
+    found = np.where(scale > 0, (A * B).sum(-1) / np.where(scale > 0, scale, 1), 0.0)
+    return np.clip(found, -1, 1)
+
+
+def spearman(a: Any, b: Any) -> float:
+    """Spearman's rank correlation with average ranks for ties; 0 where one side is constant.
+
+    Parameters
+    ----------
+    a, b : arrays of shape (n,)
+
+    Returns
+    -------
+    float
+        -1 to 1.
+
+    Examples
+    --------
+    >>> spearman([1, 2, 3], [10, 20, 15])
+    0.5
+    """
+    return float(correlations(rankdata(a), rankdata(b)))
+
+
+def first(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest scores of each row, largest first; of equal ones the first column.
+
+    Parameters
+    ----------
+    scores : array of shape (m, n)
+    k : int
+        All n columns where there are fewer than k.
+
+    Returns
+    -------
+    ndarray of int, shape (m, min(k, n))
+
+    Examples
+    --------
+    >>> first(np.array([[0.1, 0.7, 0.7, 0.3]]), 3).tolist()
+    [[1, 2, 3]]
+    """
+    lost = -scores
+    if k >= lost.shape[1]:
+        return np.argsort(lost, axis=1, kind="stable")
+    found = np.argpartition(lost, k - 1, axis=1)[:, :k]
+    last = np.take_along_axis(lost, found[:, k - 1 :], 1)
+    tied = np.flatnonzero((lost <= last).sum(1) > k)  # several share the last place
+    found[tied] = np.argsort(lost[tied], axis=1, kind="stable")[:, :k]
+    found.sort(axis=1)
+    order = np.argsort(np.take_along_axis(lost, found, 1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, 1)
+
+
+def nearest(
+    queries: np.ndarray, rows: np.ndarray, k: int, *, itself: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The k rows of largest cosine with each query, exactly, a block of queries at a time.
+
+    Parameters
+    ----------
+    queries : array of shape (m, d)
+    rows : array of shape (n, d)
+    k : int
+    itself : bool, default=False
+        Query i is row i, and not its own neighbour.
+
+    Yields
+    ------
+    indices : ndarray of int, shape (block, k)
+        Nearest first; of equal cosines the lower index. Cosines equal to 12 decimals are equal.
+    cosines : ndarray of shape (block, k)
+
+    Notes
+    -----
+    O(m n d), and some 2**22 cosines at a time.
+
+    Examples
+    --------
+    >>> found = nearest(np.array([[1.0, 0.1]]), np.array([[0.0, 1.0], [1.0, 0.0]]), 2)
+    >>> next(found)[0].tolist()
+    [[1, 0]]
+    """
+    Q, X = unit(queries), unit(rows)
+    step = max(1, _CELLS // max(1, len(X)))
+    for start in range(0, len(Q), step):
+        cosines = np.round(Q[start : start + step] @ X.T, _DECIMALS)
+        if itself:
+            own = np.arange(len(cosines))
+            cosines[own, own + start] = -np.inf
+        found = first(cosines, min(k, len(X) - itself))
+        yield found, np.take_along_axis(cosines, found, 1)
+
+
+def vote(found: np.ndarray, cosines: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
+    """The label that the neighbours found give most weight: 1 + cosine, which is never negative.
+
+    Parameters
+    ----------
+    found : int array of shape (m, k)
+        Numbers of rows.
+    cosines : array of shape (m, k)
+    labels : int array of shape (n,)
+        From 0 to `n_labels` - 1, of the rows.
+    n_labels : int
+
+    Returns
+    -------
+    ndarray of int, shape (m,)
+
+    Examples
+    --------
+    >>> vote(np.array([[0, 1, 2]]), np.array([[0.9, 0.2, 0.1]]), np.array([0, 1, 1]), 2).tolist()
+    [1]
+    """
+    votes = np.zeros((len(found), n_labels))
+    np.add.at(votes, (np.arange(len(found))[:, None], labels[found]), 1 + cosines)
+    return votes.argmax(1)
+
+
+def ndcg(gains: Any, judged: Any, k: int = 10) -> float:
+    """Normalized discounted cumulative gain of one query, as BEIR and TREC count it.
+
+    Parameters
+    ----------
+    gains : array of shape (m,)
+        The grades of what was found, first found first; 0 for what was not judged.
+    judged : array of shape (n,)
+        All grades that were given.
+    k : int, default=10
+        Places that count.
+
+    Returns
+    -------
+    float
+        0 to 1; 0 where nothing is relevant.
+
+    Notes
+    -----
+    The gain is the grade itself, and a grade below 0 counts as 0, as in `trec_eval`'s ndcg_cut,
+    which BEIR and MTEB call: Jarvelin & Kekalainen, TOIS 2002, with the discount log2(rank + 1).
+    Some others take 2**grade - 1; for grades of 0 and 1 the two are the same.
+
+    Examples
+    --------
+    >>> round(ndcg([0, 2, 1], [1, 2, 0]), 4)
+    0.6697
+    """
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    found = np.maximum(np.asarray(gains, np.float64)[:k], 0)
+    best = np.sort(np.maximum(np.asarray(judged, np.float64), 0))[::-1][:k]
+    ideal = best @ discount[: len(best)]
+    return float(found @ discount[: len(found)] / ideal) if ideal > 0 else 0.0
