@@ -20,7 +20,7 @@ from _common import report, timed
 from isotropy import AutoCorrector, ComponentRemoval, MeanRemoval, Moments, Whitening
 from isotropy.choose import word_dropout
 from isotropy.evaluate import STS, read_task
-from isotropy.evaluate.tasks import spearman, unit
+from isotropy.ranking import spearman, unit
 
 SETS = ("sts-train", "sts-dev", "sts-test", "sts12-test", "sts13-test", "sts14-test", "sts15-test")
 LAYERS = (*range(7), "first-last")

@@ -31,7 +31,7 @@ from isotropy import (
     score,
 )
 from isotropy.evaluate import read_task
-from isotropy.evaluate.tasks import spearman, unit
+from isotropy.ranking import spearman, unit
 
 INNER = range(6)
 

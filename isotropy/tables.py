@@ -322,11 +322,11 @@ SOURCES = Table(
 TASKS = Table(
     "task",
     {
-        "sts": "isotropy.evaluate.tasks:STS",
-        "pairs": "isotropy.evaluate.tasks:PairClassification",
-        "retrieval": "isotropy.evaluate.tasks:Retrieval",
-        "clustering": "isotropy.evaluate.tasks:Clustering",
-        "classification": "isotropy.evaluate.tasks:Classification",
+        "sts": "isotropy.evaluate.sts:STS",
+        "pairs": "isotropy.evaluate.pairs:PairClassification",
+        "retrieval": "isotropy.evaluate.retrieval:Retrieval",
+        "clustering": "isotropy.evaluate.clustering:Clustering",
+        "classification": "isotropy.evaluate.classification:Classification",
     },
 )
 

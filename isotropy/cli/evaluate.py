@@ -40,7 +40,9 @@ def evaluate(
     corrector: Correctors = None,
     kind: Annotated[str | None, typer.Option(help=f"One of: {', '.join(TASKS)}.")] = None,
     layer: Layer = "output",
-    query_mean: Annotated[bool, typer.Option(help="Correct queries about their own mean.")] = False,
+    queries: Annotated[
+        str, typer.Option(help="Correct queries about their 'own-mean', or 'as-documents'.")
+    ] = "own-mean",
     batch_size: BatchSize = 64,
     max_length: MaxLength = None,
     device: Device = "auto",
@@ -57,7 +59,7 @@ def evaluate(
         [library.read_task(path, kind) for path in data],
         correctors,
         layer=layer_of(layer),
-        query_mean=query_mean,
+        queries=queries,
         batch_size=batch_size,
         max_length=max_length,
         device=device,

@@ -36,8 +36,8 @@ def best_threshold(
 
     Examples
     --------
-    >>> best_threshold(np.array([0.9, 0.7, 0.1]), np.array([True, True, False]), "accuracy")
-    0.4
+    >>> best_threshold(np.array([0.75, 0.5, 0.25]), np.array([True, False, False]), "accuracy")
+    0.625
     """
     order = np.argsort(-cosines, kind="stable")
     sorted_cosines, hits = cosines[order], np.cumsum(labels[order])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -16,7 +16,6 @@ from isotropy.evaluate.task import Outcome, Task
 
 __all__ = ["Evaluation", "evaluate"]
 
-Queries = Literal["own-mean", "as-documents"]
 Parts = Mapping[str, np.ndarray]
 
 
@@ -39,7 +38,8 @@ class Evaluation:
     >>> rows = np.array([[1.0, 0.0], [0.9, 0.1], [0.1, 0.9]])
     >>> evaluate({"two": {"texts": rows}}, [task], {})
     task  metric x 100  corrector  value  to raw  others
-    two   spearman      raw        100.0
+    ----------------------------------------------------
+    two       spearman        raw  100.0
     """
 
     rows: list[dict[str, Any]]
@@ -104,7 +104,7 @@ def evaluate(
     max_length: int | None = None,
     device: str = "auto",
     refit: bool = True,
-    queries: Queries = "own-mean",
+    queries: str = "own-mean",
     n_bootstrap: int = 1000,
     level: float = 0.95,
     random_state: int = 0,
@@ -199,7 +199,7 @@ def evaluate(
 def _check(
     tasks: Sequence[Task],
     correctors: Mapping[str, Any],
-    queries: Queries,
+    queries: str,
     n_bootstrap: int,
     level: float,
 ) -> None:
@@ -241,7 +241,8 @@ def _embedded(model: Any, task: Task, part: str, options: dict[str, Any]) -> np.
     else:
         from isotropy.encoders import encode
 
-        rows = encode(model, texts, route=task.routes.get(part), **options)
+        route = {"route": task.routes[part]} if part in task.routes else {}
+        rows = encode(model, texts, **route, **options)
     if rows.ndim != 2 or len(rows) != len(texts):
         raise ValueError(
             f"{task.name}, part {part!r}: wanted {len(texts)} rows of embeddings, got shape "
@@ -250,7 +251,7 @@ def _embedded(model: Any, task: Task, part: str, options: dict[str, Any]) -> np.
     return rows
 
 
-def _fitted(corrector: Any, task: Task, parts: Parts, queries: Queries) -> Any:
+def _fitted(corrector: Any, task: Task, parts: Parts, queries: str) -> Any:
     fitted = clone(corrector, safe=False)
     first = next(iter(parts))
     more: dict[str, Any] = {}
@@ -262,7 +263,7 @@ def _fitted(corrector: Any, task: Task, parts: Parts, queries: Queries) -> Any:
     return fitted.fit(parts[first], **more)
 
 
-def _corrected(fitted: Any, task: Task, parts: Parts, queries: Queries) -> dict[str, np.ndarray]:
+def _corrected(fitted: Any, task: Task, parts: Parts, queries: str) -> dict[str, np.ndarray]:
     own = isinstance(fitted, Corrector) and queries == "own-mean"
     return {
         part: np.asarray(

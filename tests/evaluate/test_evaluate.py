@@ -261,13 +261,13 @@ def far_queries():
     return task, {"ir": {"documents": documents, "queries": documents[:20] + 9}}
 
 
-@pytest.mark.parametrize("corrector", [MeanRemoval(0.5), Whitening(normalize="after")], ids=str)
-def test_queries_are_scored_about_their_own_mean_unless_asked(corrector):
+@pytest.mark.parametrize("mine", [MeanRemoval(0.5), Whitening(normalize="after")], ids=str)
+def test_queries_are_scored_about_their_own_mean_unless_asked(mine):
     task, rows = far_queries()
     D, Q = rows["ir"]["documents"], rows["ir"]["queries"]
-    own = evaluate(rows, [task], {"c": corrector}, n_bootstrap=10).rows[1]
-    alike = evaluate(rows, [task], {"c": corrector}, queries="as-documents", n_bootstrap=10).rows[1]
-    fitted = clone(corrector).fit(D)
+    own = evaluate(rows, [task], {"c": mine}, n_bootstrap=10).rows[1]
+    alike = evaluate(rows, [task], {"c": mine}, queries="as-documents", n_bootstrap=10).rows[1]
+    fitted = clone(mine).fit(D)
     moved = fitted.transform(Q - Q.mean(0) + D.mean(0))
     for row, asked in ((own, moved), (alike, fitted.transform(Q))):
         wanted = task.score({"documents": fitted.transform(D), "queries": asked})
@@ -397,7 +397,10 @@ def test_every_form_of_judgements_gives_all_of_them(tmp_path, form):
 
 
 BAD_COLLECTIONS = [
-    ({"qrels": FORMS["plain"], "corpus": ("a", "b", "c", "b")}, "line 4: the id 'b' is that of line 2"),
+    (
+        {"qrels": FORMS["plain"], "corpus": ("a", "b", "c", "b")},
+        "line 4: the id 'b' is that of line 2",
+    ),
     ({"qrels": FORMS["plain"], "queries": ("q1", "q1")}, "line 2: the id 'q1' is that of line 1"),
     ({"qrels": FORMS["plain"] + "q3\ta\t1\n"}, "line 4: no query has the id 'q3'"),
     ({"qrels": "q\td\tr\nq1\td\t1\n"}, "line 2: no document has the id 'd'"),
@@ -424,7 +427,9 @@ def test_queries_that_nothing_answers_are_left_out_aloud(tmp_path):
 def test_only_a_line_feed_ends_a_line_of_json(tmp_path):
     folder = collection(tmp_path / "ir", FORMS["plain"])
     odd = json.dumps({"_id": "a", "text": "one\u2028two"}, ensure_ascii=False)
-    (folder / "corpus.jsonl").write_text(odd + '\n{"_id": "b", "text": "x"}\n{"_id": "c", "text": "y"}')
+    (folder / "corpus.jsonl").write_text(
+        odd + '\n{"_id": "b", "text": "x"}\n{"_id": "c", "text": "y"}'
+    )
     assert read_task(folder).documents[0] == "one\u2028two"
 
 
