@@ -150,15 +150,18 @@ class Classification(Task):
         if not file.has(TEXT, LABEL):
             return None
         name, train, test = _sides(file.path)
-        sides = [file if path == file.path else TaskFile(path) for path in (train, test)]
-        found = []
-        for side in sides:
-            if not side.path.is_file():
-                raise FileError(side.path, f"no such file; {file.path.name} needs it beside.")
-            if not side.has(TEXT, LABEL):
-                raise FileError(side.path, "has no columns text and label.")
-            found += [side.column(TEXT), side.column(LABEL)]
-        return cls(name, *found)
+        learnt, judged = (_labelled(file, path) for path in (train, test))
+        return cls(name, *learnt, *judged)
+
+
+def _labelled(file: TaskFile, path: Path) -> tuple[list[str], list[str]]:
+    """Texts and labels of one side."""
+    if not path.is_file():
+        raise FileError(path, f"no such file; {file.path.name} needs it beside.")
+    side = file if path == file.path else TaskFile(path)
+    if not side.has(TEXT, LABEL):
+        raise FileError(path, "has no columns text and label.")
+    return side.column(TEXT), side.column(LABEL)
 
 
 def _sides(path: Path) -> tuple[str, Path, Path]:
@@ -166,8 +169,6 @@ def _sides(path: Path) -> tuple[str, Path, Path]:
     for mark in ("train", "test"):
         if path.stem.endswith(f"_{mark}"):
             name = path.stem.removesuffix(f"_{mark}")
-            return (
-                name,
-                *(path.with_name(f"{name}_{side}{path.suffix}") for side in ("train", "test")),
-            )  # type: ignore[return-value]
+            train, test = (f"{name}_{side}{path.suffix}" for side in ("train", "test"))
+            return name, path.with_name(train), path.with_name(test)
     raise FileError(path, "a classification needs two files, ..._train and ..._test.")

@@ -241,8 +241,9 @@ def _embedded(model: Any, task: Task, part: str, options: dict[str, Any]) -> np.
     else:
         from isotropy.encoders import encode
 
-        route = {"route": task.routes[part]} if part in task.routes else {}
-        rows = encode(model, texts, **route, **options)
+        if part in task.routes:
+            options = {**options, "route": task.routes[part]}
+        rows = encode(model, texts, **options)
     if rows.ndim != 2 or len(rows) != len(texts):
         raise ValueError(
             f"{task.name}, part {part!r}: wanted {len(texts)} rows of embeddings, got shape "
