@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from isotropy.choose.candidates import POWERS, Candidate
 from isotropy.choose.evidence import Verdict
 from isotropy.choose.report import AutoReport
@@ -39,7 +41,8 @@ def by_evidence(
     gaps = verdict.values - verdict.values[0]
     reason = (
         f"{options[pick].name}: the {verdict.name} goes from {verdict.values[0]:.3f} to "
-        f"{verdict.values[pick]:.3f} ({gaps[pick]:+.3f}, standard error {verdict.errors[pick]:.3f})."
+        f"{verdict.values[pick]:.3f} ({gaps[pick]:+.3f}, standard error "
+        f"{verdict.errors[pick]:.3f})."
         if pick
         else f"No correction: none of {len(options) - 1} candidates is better than the raw rows "
         f"by the {verdict.name}."
@@ -73,15 +76,15 @@ def by_mean_cosine(
         wanted = min(1.0, 2 * cosine)
         nearest = min(range(len(POWERS)), key=lambda k: abs(POWERS[k] - wanted))
         pick = max(1, round(wanted * (len(options) - 1))) if own else 1 + nearest
-    told = f"he mean cosine of the rows is {cosine:.2f}"
+    told = f"the mean cosine of the rows is {cosine:.2f}"
     if pick:
-        reason = (
-            f"{options[pick].name}: t{told}, so they lie in a cone. Without texts or labels this is "
-            "a rule of thumb"
-        )
-        reason += "." if note else "; pass texts to choose by what they say."
+        told += ", so they lie in a cone. Without texts or labels this is a rule of thumb"
+        told += "." if note else "; pass texts to choose by what they say."
+    elif np.isfinite(cosine):
+        told += f", below {_CONE}."
     else:
-        reason = f"No correction: t{told}, below {_CONE}."
+        told = "there are too few rows to have a mean cosine."
+    reason = f"{options[pick].name if pick else 'No correction'}: {told}"
     table = [
         {
             "corrector": option.name,

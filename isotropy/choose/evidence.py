@@ -15,7 +15,7 @@ from isotropy.choose.texts import terms, word_dropout
 from isotropy.correctors.base import AffineCorrector
 from isotropy.correctors.pairs import check_pairs
 from isotropy.ranking import correlations, ndcg, nearest, unit, vote
-from isotropy.rows.arrays import as_matrix, is_torch
+from isotropy.rows import as_rows
 
 __all__ = [
     "ClassLabels",
@@ -191,8 +191,8 @@ class Overlap(Evidence):
                 f"alike than when the texts are shuffled ({sureness:.1f} standard deviations)."
             )
         found = np.array([self.both(Y) for Y in corrected])
-        good = (found[:, :, 0] > found[0, :, 0]).all(1)
-        good &= [option.by_strength for option in options]
+        better = np.all(found[:, :, 0] > found[0, :, 0], axis=1)
+        good = np.logical_and(better, [option.by_strength for option in options])
         good[0] = True
         values = found[:, 0]
         # Tenths of the texts spread sqrt(10) times as much as the value does.
@@ -368,8 +368,10 @@ class Given:
             texts = list(self.texts)
             if len(texts) != n or not all(isinstance(text, str) for text in texts):
                 raise ValueError(f"texts must be {n} strings, one a row, got {len(texts)}.")
-        if self.views is not None and tuple(np.shape(self.views)) != shape:
-            raise ValueError(f"views must have shape {shape}, got {np.shape(self.views)}.")
+        if self.views is not None and tuple(as_rows(self.views, name="views").shape) != shape:
+            raise ValueError(
+                f"views must have shape {shape}, got {as_rows(self.views, name='views').shape}."
+            )
         return self
 
     def _has(self, name: str) -> bool:
@@ -385,7 +387,7 @@ class Given:
             return ClassLabels(_named_classes(self.classes, n), _sample(n, random_state))
         if self.relevant is None:
             return None
-        queries = None if self.queries is None else wide(self.queries, "queries")
+        queries = None if self.queries is None else _wide(self.queries, "queries")
         if queries is None or len(queries) != len(self.relevant):
             raise ValueError("relevant needs queries: one entry for each row of queries.")
         return JudgedQueries(queries, self.relevant, n)
@@ -407,18 +409,17 @@ class Given:
         self, rows: np.ndarray, random_state: int, encoder: Callable[[list[str]], Any] | None
     ) -> np.ndarray:
         if self.views is not None:
-            return wide(self.views, "views")[rows]
+            return as_rows(self.views, name="views").take(rows).astype(np.float64)
         if self.texts is None or encoder is None:
             raise ValueError("criterion='views' needs views, or texts and an encoder.")
         some = [self.texts[int(row)] for row in rows]
-        return wide(encoder(word_dropout(some, random_state=random_state)), "views")
+        return _wide(encoder(word_dropout(some, random_state=random_state)), "views")
 
 
-def wide(rows: Any, name: str) -> np.ndarray:
+def _wide(rows: Any, name: str) -> np.ndarray:
     """Rows of any kind in memory, in float64."""
-    rows = as_matrix(rows, name=name)
-    found: np.ndarray = rows.double().cpu().numpy() if is_torch(rows) else rows.astype(np.float64)
-    return found
+    known = as_rows(rows, name=name)
+    return known.take(np.arange(len(known))).astype(np.float64)
 
 
 def _sample(n: int, random_state: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0
     --------
     >>> from isotropy.choose import word_dropout
     >>> word_dropout(["a cat sat on the mat"], share=0.5)
-    ['a on the mat']
+    ['a the mat']
     """
     draw = np.random.default_rng(random_state)
     piece = re.compile(f"\\s*(?:[{_UNSPACED}]|[^\\s{_UNSPACED}]+)")

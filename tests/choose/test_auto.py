@@ -12,13 +12,16 @@ from isotropy import (
     ComponentRemoval,
     MeanRemoval,
     Moments,
+    PairWhitening,
     TaperedWhitening,
     Whitening,
     compare,
     load,
 )
 from isotropy.choose import word_dropout
+from isotropy.choose.candidates import POWERS
 from isotropy.choose.evidence import Overlap, PairScores
+from isotropy.choose.texts import terms
 from isotropy.ranking import spearman, unit
 
 WORDS = np.array([f"word{i}" for i in range(300)])
@@ -117,14 +120,32 @@ def test_queries_move_about_their_own_mean():
     assert lists.chosen_ == auto.chosen_
 
 
-def test_candidates_of_ones_own():
+def test_of_ones_own_candidates_the_one_that_serves_labels_best_is_chosen():
     X, _, truth = corpus(cone=8.0)
     pairs, scores = judged(truth)
-    mine = [ComponentRemoval(1), ComponentRemoval(3), Whitening()]
-    auto = AutoCorrector(mine).fit(X, pairs=pairs, pair_scores=scores)
-    assert auto.chosen_ in ("ComponentRemoval(n_components=3)", "Whitening(power=1.0)")
-    assert auto.report_.candidates[0]["corrector"] == "none"
-    assert not hasattr(mine[1], "affine_map_")  # clones are fitted
+    # Three directions drown the rest: with them gone rows are the truth, with one gone not.
+    mine = [ComponentRemoval(1), ComponentRemoval(3), TaperedWhitening(0.0)]
+    auto = AutoCorrector(mine, tolerance=0).fit(X, pairs=pairs, pair_scores=scores)
+    assert auto.chosen_ == "ComponentRemoval(n_components=3)"
+    tried = [entry["corrector"] for entry in auto.report_.candidates]
+    assert tried == [
+        "none",
+        "ComponentRemoval(n_components=1)",
+        auto.chosen_,
+        "TaperedWhitening(power=0.0)",
+    ]
+
+
+def test_candidates_stay_as_they_were_and_differ_by_name():
+    X, texts, _ = corpus(cone=8.0)
+    mine = [TaperedWhitening(), TaperedWhitening(head=0.3), Whitening(shrinkage="ledoit-wolf")]
+    before = [dict(vars(one)) for one in mine]
+    auto = AutoCorrector(mine, normalize="both").fit(X, texts=texts)
+    assert [dict(vars(one)) for one in mine] == before and auto.candidates is mine
+    assert auto.corrector_.normalize == "both"
+    names = [entry["corrector"] for entry in auto.report_.candidates]
+    assert len(set(names)) == 4 and "TaperedWhitening(head=0.3, power=1.0)" in names
+    assert "shrinkage='ledoit-wolf'" in names[3]
 
 
 def test_a_larger_tolerance_never_corrects_more():
@@ -155,26 +176,241 @@ def test_an_encoder_makes_the_views():
     assert word_dropout(["a b c d"], 1.0) == ["a"] and word_dropout(["a b"], 0.0) == ["a b"]
 
 
-def test_it_is_saved_composed_and_compared(tmp_path):
-    X, texts, _ = corpus(cone=8.0)
-    auto = AutoCorrector().fit(X, texts=texts)
-    auto.save(tmp_path / "auto.safetensors")
+GIVEN = {
+    "nothing": lambda texts, truth: {},
+    "texts": lambda texts, truth: {"texts": texts},
+    "pairs and texts": lambda texts, truth: {
+        "texts": texts,
+        **dict(zip(("pairs", "pair_scores"), judged(truth), strict=True)),
+    },
+    "classes": lambda texts, truth: {"classes": truth[:, 0] > 0},
+    "judged queries": lambda texts, truth: {
+        "queries": truth[:40] + 7,
+        "relevant": [[row] for row in range(40)],
+    },
+    "texts and queries": lambda texts, truth: {"texts": texts, "queries": truth[:40] + 7},
+}
+
+
+@pytest.mark.parametrize("normalize", ["none", "both"])
+@pytest.mark.parametrize("mine", [None, [ComponentRemoval(3), Whitening(power=0.5)], []], ids=str)
+@pytest.mark.parametrize("given", GIVEN)
+def test_what_is_loaded_does_what_was_saved(tmp_path, given, mine, normalize):
+    X, texts, truth = corpus(n=300, d=24, cone=8.0)
+    auto = AutoCorrector(mine, tolerance=0.25, normalize=normalize)
+    auto.fit(X, **GIVEN[given](texts, truth))
+    auto.save(tmp_path / "auto.safetensors", moments=True)
     back = load(tmp_path / "auto.safetensors")
-    assert (back.chosen_, back.reason_) == (auto.chosen_, auto.reason_)
-    np.testing.assert_array_equal(back.transform(X), auto.transform(X))
+    assert str(back) == str(auto) and str(back.corrector_) == str(auto.corrector_)
+    assert (back.chosen_, back.reason_, back.report_) == (auto.chosen_, auto.reason_, auto.report_)
+    more = corpus(n=50, d=24, seed=7)[0] + 30
+    for step in range(2):
+        for one, other in ((auto, back), (auto.for_queries(), back.for_queries())):
+            np.testing.assert_array_equal(one.transform(X), other.transform(X))
+        np.testing.assert_array_equal(auto.transform_queries(more), back.transform_queries(more))
+        if auto.corrector_ is not None:
+            np.testing.assert_array_equal(back.corrector_.transform(X), back.transform(X))
+        if not step:
+            auto.partial_fit(more)
+            back.partial_fit(more)
+    assert back.chosen_ == auto.chosen_
+
+
+@pytest.mark.parametrize("by", ["texts", "classes"])
+@pytest.mark.parametrize("cone", [0.0, 8.0])
+def test_more_rows_do_not_undo_a_choice_made_with_evidence(tmp_path, by, cone):
+    X, texts, truth = corpus(cone=cone)
+    given = {"texts": texts} if by == "texts" else {"classes": truth[:, 0] > 0}
+    auto = AutoCorrector().fit(X, **given)
+    before = auto.chosen_, auto.report_
+    auto.save(tmp_path / "auto.safetensors", moments=True)
+    far = X + 100 * np.ones(48)  # rows alone would ask for a correction, or for another one
+    for one in (auto, load(tmp_path / "auto.safetensors")):
+        one.partial_fit(far)
+        assert (one.chosen_, one.report_) == before
+        np.testing.assert_allclose(one.mean_, (X.mean(0) + far.mean(0)) / 2)
+    assert AutoCorrector().fit(X).partial_fit(far).chosen_ != "none"  # by the rule of thumb
+
+
+def test_a_refit_forgets_what_was_chosen():
+    X, texts, _ = corpus(cone=8.0)
+    plain = np.random.default_rng(0).normal(size=X.shape)
+    auto = AutoCorrector().fit(X, texts=texts)
+    assert auto.chosen_ != "none"
+    assert auto.fit(plain).chosen_ == "none"
+    assert auto.fit_moments(Moments(unit="sums").update(plain)).chosen_ == "none"
+
+
+def test_it_is_composed_and_compared():
+    X, _, _ = corpus(cone=8.0)
     assert compare(X, {"auto": AutoCorrector()}, ["mean_cosine"])["auto"]["mean_cosine"] < 0.1
     pipe = make_pipeline(AutoCorrector(), TaperedWhitening(0.5))
     assert clone(pipe).fit(X).transform(X).shape == X.shape
 
 
-def test_too_little_to_go_by_falls_back_to_the_spectrum():
-    X = np.random.default_rng(0).normal(size=(20, 8)) + 9
-    auto = AutoCorrector().fit(X, texts=["a text"] * 20)
-    assert auto.report_.criterion == "mean cosine of the rows"
-    wordless = AutoCorrector().fit(np.tile(X, (4, 1)), texts=["!?", "", "..", " "] * 20)
-    assert wordless.report_.criterion == "mean cosine of the rows"
-    same = AutoCorrector().fit(np.ones((60, 8)), texts=["same"] * 60)
-    assert np.isfinite(same.transform(np.ones((2, 8)))).all()
+# -- texts -------------------------------------------------------------------------------------
+
+SCRIPTS = {
+    "Chinese": range(0x4E00, 0x4E00 + 300),
+    "Japanese": [*range(0x3041, 0x3091), *range(0x30A1, 0x30F1), *range(0x5B57, 0x5B57 + 140)],
+    "Thai": [*range(0x0E01, 0x0E2F)],
+    "Hindi": [*range(0x0905, 0x0939)],
+}
+
+
+def written(texts, script):
+    """The words of the texts in another script; most scripts then leave out the spaces."""
+    letters = [chr(code) for code in SCRIPTS[script]]
+    rng = np.random.default_rng(0)
+    mark = {"Thai": "\u0e34", "Hindi": "\u093f"}.get(script, "")  # a vowel sign: no letter
+    words = {word: "".join(rng.choice(letters, 3)) + mark for word in WORDS}
+    gap = " " if script == "Hindi" else ""
+    return [gap.join(words[word] for word in text.split()) for text in texts]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_texts_count_in_every_script(script):
+    X, texts, truth = corpus(cone=8.0)
+    auto = AutoCorrector().fit(X, texts=written(texts, script))
+    assert auto.report_.criterion == "agreement with word overlap"
+    raw = quality(AutoCorrector([]).fit(X), X, truth)
+    assert auto.chosen_ != "none" and quality(auto, X, truth) > raw + 0.2
+    good, texts, _ = corpus(cone=0.0, seed=3)
+    assert (
+        AutoCorrector()
+        .fit(good + 1, texts=written(texts, script))
+        .report_.criterion.startswith("agr")
+    )
+
+
+def test_terms_are_words_or_pairs_of_characters():
+    assert terms("Ein Café, GPT-4!") == ["ein", "café", "gpt", "4"]
+    assert terms("我爱北京 and 東京へ行く") == [
+        "我爱",
+        "爱北",
+        "北京",
+        "and",
+        "東京",
+        "京へ",
+        "へ行",
+        "行く",
+    ]
+    assert terms("ภาษาไทย")[:2] == ["ภา", "าษ"] and terms("猫") == ["猫"]
+    assert terms("한국어 문장") == ["한국어", "문장"]  # Korean writes spaces
+    assert terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]  # vowel signs do not cut a word
+    assert terms("?! ...") == []
+    shorter = word_dropout(["我爱北京天安门"], 0.5)
+    assert 0 < len(shorter[0]) < 7 and not set(shorter[0]) - set("我爱北京天安门")
+
+
+def shuffled(texts, seed):
+    return [texts[k] for k in np.random.default_rng(seed).permutation(len(texts))]
+
+
+NOTHING = {
+    "all alike": lambda texts: ["the same text"] * len(texts),
+    "a number each": lambda texts: [str(7919 * k) for k in range(len(texts))],
+    "a word and a number each": lambda texts: [f"row {k}" for k in range(len(texts))],
+    "no words": lambda texts: ["!? ..."] * len(texts),
+    "empty": lambda texts: [""] * len(texts),
+}
+
+
+def check_left_out(X, texts, said):
+    auto, plain = AutoCorrector().fit(X, texts=texts), AutoCorrector().fit(X)
+    assert auto.chosen_ == plain.chosen_ and auto.report_.criterion == plain.report_.criterion
+    assert said in auto.reason_ and "pass texts" not in auto.reason_
+
+
+@pytest.mark.parametrize("cone", [0.0, 8.0])
+@pytest.mark.parametrize("kind", NOTHING)
+def test_texts_that_say_nothing_choose_nothing(kind, cone):
+    X, texts, _ = corpus(cone=cone)
+    said = "no words" if kind in ("no words", "empty") else "say nothing of the rows"
+    check_left_out(X, NOTHING[kind](texts), said)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_shuffled_texts_choose_nothing(seed):
+    X, texts, _ = corpus(seed=seed, cone=8.0 * (seed % 2), n=300)
+    check_left_out(X, shuffled(texts, seed), "say nothing of the rows")
+    assert AutoCorrector().fit(X, texts=texts).report_.criterion == "agreement with word overlap"
+
+
+def test_few_texts_choose_nothing():
+    X, texts, _ = corpus(n=49, cone=8.0)
+    check_left_out(X, texts, "49 texts are too few")
+    assert "agreement" in AutoCorrector().fit(*corpus(n=50)[:1], texts=corpus(n=50)[1]).reason_
+
+
+@pytest.mark.parametrize("cone", [0.0, 2.0, 8.0])
+def test_the_choice_by_texts_is_the_strongest_that_agrees_better_than_none_in_both_ways(cone):
+    X, texts, _ = corpus(cone=cone)
+    overlap = Overlap(texts, np.arange(len(X)))
+
+    def agreement(Y):
+        return np.array([both[0] for both in overlap.both(Y)])
+
+    better = [
+        power
+        for power in POWERS
+        if (agreement(TaperedWhitening(power).fit_transform(X)) > agreement(X)).all()
+    ]
+    wanted = f"TaperedWhitening(power={max(better)})" if better else "none"
+    assert AutoCorrector().fit(X, texts=texts).chosen_ == wanted
+
+
+def test_labels_overrule_texts_that_say_nothing():
+    X, texts, truth = corpus(cone=8.0)
+    pairs, scores = judged(truth)
+    alone = AutoCorrector().fit(X, pairs=pairs, pair_scores=scores)
+    both = AutoCorrector().fit(X, pairs=pairs, pair_scores=scores, texts=shuffled(texts, 0))
+    assert both.chosen_ == alone.chosen_ and "say nothing" in both.reason_
+
+
+HARD = {
+    "fewer rows than dimensions": lambda X: X[:60, :],
+    "float16": lambda X: X.astype(np.float16),
+    "a mean a thousand times the spread": lambda X: X + 1000 * X.std(),
+    "duplicates": lambda X: np.concatenate([X[:300], X[:300]]),
+    "zero rows": lambda X: X * (np.arange(len(X)) % 5 > 0)[:, None],
+    "low rank": lambda X: X @ np.diag([1.0] * 5 + [0.0] * 43),
+}
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_hard_rows_are_chosen_for_and_stay_finite(kind):
+    X, texts, _ = corpus(d=48)
+    X = HARD[kind](X)
+    if kind == "fewer rows than dimensions":
+        X = np.hstack([X, X**2])
+    texts = texts[: len(X)] if kind != "duplicates" else texts[:300] * 2
+    auto = AutoCorrector().fit(X, texts=texts, queries=X[:5] * 2)
+    assert np.isfinite(auto.transform(X).astype(float)).all()
+    assert np.isfinite(auto.transform_queries(X[:3]).astype(float)).all()
+
+
+def test_rows_of_every_kind_give_the_same_choice(tmp_path):
+    from isotropy.io import open_rows
+
+    X, texts, truth = corpus(cone=8.0)
+    np.save(tmp_path / "x.npy", X)
+    given = {"texts": texts, "queries": truth[:9]}
+    wanted = AutoCorrector().fit(X, **given)
+    kinds = {"file": open_rows(tmp_path / "x.npy")}
+    torch = pytest.importorskip("torch")
+    kinds["torch"] = torch.from_numpy(X)
+    for rows in kinds.values():
+        found = AutoCorrector().fit(rows, **given)
+        assert found.report_ == wanted.report_
+        np.testing.assert_allclose(found.transform(X), wanted.transform(X), atol=1e-9)
+
+
+def test_equal_rows_and_one_row_stay_finite():
+    ones = np.ones((60, 8))
+    assert np.isfinite(AutoCorrector().fit(ones, texts=["same"] * 60).transform(ones)).all()
+    one = AutoCorrector().fit(ones[:1])
+    assert one.chosen_ == "none" and "too few rows" in one.reason_
 
 
 WRONG = [
@@ -210,7 +446,11 @@ def test_what_does_not_fit_is_said_and_the_old_state_stays(given, said):
         ({"criterion": "luck"}, "criterion"),
         ({"criterion": "views"}, "needs views"),
         ({"tolerance": -1}, "tolerance"),
-        ({"candidates": ["whitening"]}, "affine correctors"),
+        ({"candidates": ["whitening"]}, r"candidates\[0\]: .*affine correctors"),
+        ({"candidates": [Whitening(), Whitening]}, r"candidates\[1\]: .*affine correctors"),
+        ({"candidates": [PairWhitening()]}, "follow from moments alone"),
+        ({"candidates": [Whitening(normalize="after")]}, "give it there"),
+        ({"candidates": [Whitening(weight_type="probability")]}, "frequencies"),
     ],
 )
 def test_parameters_are_checked(options, said):
@@ -245,7 +485,7 @@ def test_scores_of_pairs_are_spearman():
     evidence = PairScores(pairs, scores)
     Y = unit(X)
     wanted = spearman((Y[pairs[:, 0]] * Y[pairs[:, 1]]).sum(1), scores)
-    assert evidence.values(X[evidence.rows], None)[0] == pytest.approx(wanted)
+    assert evidence.values(MeanRemoval(0).fit(X), X[evidence.rows])[0] == pytest.approx(wanted)
 
 
 # -- tapered whitening -------------------------------------------------------------------------
