@@ -48,6 +48,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """
 
     _not_saved: ClassVar[frozenset[str]] = frozenset({"moments_", "n_features_in_"})
+    _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
     _removes_mean: bool | property = True
     moments_: Moments | None
     mean_: np.ndarray
@@ -243,11 +244,13 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
         return tags
 
-    def _save(self, path: str | os.PathLike[str], moments: bool) -> None:
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All but the moments, as JSON-able numbers and arrays; `_from_state` is the way back."""
         check_is_fitted(self)
         more, tensors = self._map_state()
         info: dict[str, Any] = {
-            "parameters": {name: _plain(value) for name, value in self.get_params().items()},
+            "class": _saved_name(type(self)),
+            "parameters": _plain_parameters(self),
             "n_features_in": self.n_features_in_,
             "n_rows": self.moments_.n_rows if self.moments_ is not None else None,
             "fitted": {},
@@ -263,13 +266,43 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 arrays[f"fitted.{name}"] = value
             else:
                 info["fitted"][name] = _plain(value)
+        return info, arrays
+
+    def _save(self, path: str | os.PathLike[str], moments: bool) -> None:
+        info, arrays = self._state()
         if moments:
             if self.moments_ is None:
                 raise ValueError("This corrector was loaded without its moments: none to save.")
             state, tensors = self.moments_.pack()
             info["moments"] = state
             arrays.update({f"moments.{name}": array for name, array in tensors.items()})
-        save_state(path, _saved_name(type(self)), info, arrays)
+        save_state(path, info["class"], info, arrays)
+
+    @classmethod
+    def _from_state(cls, path: Any, info: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+        """The corrector that `_state` describes; `cls` is a class of the user's own, or a base."""
+        groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
+        for name, array in arrays.items():
+            group, _, rest = name.partition(".")
+            if group not in groups:
+                raise ValueError(f"{path}: unexpected array {name!r}.")
+            groups[group][rest] = array
+        found = _class_of(path, str(info["class"]), cls)
+        try:
+            corrector = found(**_revived(path, info["parameters"]))
+            for name, value in {**info["fitted"], **groups["fitted"]}.items():
+                setattr(corrector, name, value)
+            if "feature_names_in" in info:
+                corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
+            corrector.n_features_in_ = info["n_features_in"]
+            corrector._restore_map(path, info, groups["map"])
+            state = info.get("moments")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
+        corrector.moments_ = None
+        if state is not None:
+            corrector.moments_ = Moments.unpack(state, groups["moments"], path=path)
+        return corrector
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -301,32 +334,12 @@ def load(path: str | os.PathLike[str]) -> Corrector:
         If it is no such file, was changed, holds a corrector that is not in the table, or was
         written by a newer, incompatible version.
     """
-    return _load(path, None)
+    return _load(path, Corrector)
 
 
-def _load(path: str | os.PathLike[str], wanted: type[Corrector] | None) -> Corrector:
+def _load(path: str | os.PathLike[str], wanted: type[Corrector]) -> Corrector:
     info, arrays = load_state(path)
-    cls = _class_of(path, str(info["class"]), wanted)
-    groups: dict[str, dict[str, np.ndarray]] = {"map": {}, "fitted": {}, "moments": {}}
-    for name, array in arrays.items():
-        group, _, rest = name.partition(".")
-        if group not in groups:
-            raise ValueError(f"{path}: unexpected array {name!r}.")
-        groups[group][rest] = array
-    try:
-        corrector = cls(**info["parameters"])
-        for name, value in {**info["fitted"], **groups["fitted"]}.items():
-            setattr(corrector, name, value)
-        if "feature_names_in" in info:
-            corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
-        corrector.n_features_in_ = info["n_features_in"]
-        corrector._restore_map(path, info, groups["map"])
-        state = info.get("moments")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
-    corrector.moments_ = None
-    if state is not None:
-        corrector.moments_ = Moments.unpack(state, groups["moments"], path=path)
+    corrector: Corrector = wanted._from_state(path, info, arrays)
     return corrector
 
 
@@ -339,13 +352,13 @@ def _saved_name(cls: type) -> str:
     return CORRECTORS.name_of(cls) or _place(cls)
 
 
-def _class_of(path: Any, saved: str, wanted: type[Corrector] | None) -> type[Corrector]:
+def _class_of(path: Any, saved: str, wanted: type[Corrector]) -> type[Corrector]:
     found: type[Corrector] | None = None
     if ":" not in saved:
         # The first files named the class: "MeanRemoval" for "mean-removal".
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", saved).lower()
         found = CORRECTORS.get(name)
-    elif wanted is not None and _place(wanted) == saved:
+    elif _place(wanted) == saved:
         found = wanted
     else:
         found = next((cls for cls in CORRECTORS.values() if _place(cls) == saved), None)
@@ -550,9 +563,32 @@ def warn_user(message: str, category: type[Warning]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A number, string or None as JSON knows it."""
+    """A number, string or None as JSON knows it; unfitted correctors by class and parameters."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Corrector):
+        return {"class": _saved_name(type(value)), "parameters": _plain_parameters(value)}
     raise ValueError(f"A parameter of type {type(value).__name__} cannot be saved: {value!r}.")
+
+
+def _plain_parameters(corrector: Corrector) -> dict[str, Any]:
+    return {
+        name: None if name in corrector._dropped_parameters else _plain(value)
+        for name, value in corrector.get_params(deep=False).items()
+    }
+
+
+def _revived(path: Any, value: Any) -> Any:
+    """What `_plain` made plain."""
+    if isinstance(value, list):
+        return [_revived(path, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "class" not in value:
+        return {name: _revived(path, item) for name, item in value.items()}
+    cls = _class_of(path, str(value["class"]), Corrector)
+    return cls(**_revived(path, value["parameters"]))
