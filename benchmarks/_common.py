@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,12 @@ def report(
     path = RESULTS / f"{name}.json"
     told = {"title": title, "rows": rows, "machine": machine(), **more}
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def yes_or_no(task: Any) -> Any:
+    """The retrieval task with relevance as yes or no.
+
+    Cranfield codes the most relevant documents 1 and the least 4: its grades are no gains.
+    """
+    judged = [{row: 1.0 for row, grade in item.items() if grade > 0} for item in task.judged]
+    return replace(task, judged=judged)

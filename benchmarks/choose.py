@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from _common import report, timed
+from _common import report, timed, yes_or_no
 
 from isotropy import AutoCorrector, ComponentRemoval, MeanRemoval, Moments, Whitening
 from isotropy.choose import word_dropout
@@ -194,7 +194,7 @@ def left_out(cells):
 def retrieval(data, cache):
     found = []
     for name in ("cranfield", "cisi"):
-        task = read_task(data / f"ir/{name}")
+        task = yes_or_no(read_task(data / f"ir/{name}"))
         D = all_layers(cache, f"ir-{name}-documents", list(task.documents), 256)
         Q = all_layers(cache, f"ir-{name}-queries", list(task.queries), 256)
         for layer in range(7):

