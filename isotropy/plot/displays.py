@@ -60,9 +60,26 @@ class _Display:
     figure_: Any
     artists_: list[Any]
 
-    def _drawn(self, ax: Any, artists: Sequence[Any]) -> Self:
-        self.ax_, self.figure_, self.artists_ = ax, ax.figure, list(artists)
+    def plot(self, ax: Any = None) -> Self:
+        """Draw on `ax`, or on a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        self
+            With `ax_`, `figure_` and `artists_` of this picture.
+        """
+        ax = _axes(ax)
+        self.artists_ = list(self._draw(ax))
+        self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        """Draw, and give back what was drawn."""
+        raise NotImplementedError
 
 
 def _both(estimator: Any, X: Any) -> dict[str, Any]:
@@ -94,8 +111,11 @@ class SpectrumDisplay(_Display):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
     >>> from isotropy.plot import SpectrumDisplay
-    >>> display = SpectrumDisplay.from_embeddings(X)  # doctest: +SKIP
+    >>> SpectrumDisplay.from_embeddings(X).ax_.get_ylabel()
+    'share of variance'
     """
 
     def __init__(self, shares: Mapping[str, np.ndarray], floor: np.ndarray | None = None) -> None:
@@ -103,12 +123,39 @@ class SpectrumDisplay(_Display):
 
     @classmethod
     def from_embeddings(cls, X: Any, *, label: str = "raw", ax: Any = None) -> Self:
-        """Compute and draw the spectrum of rows or Moments."""
+        """Compute and draw the spectrum of rows or Moments.
+
+        Parameters
+        ----------
+        X : array of shape (n, d) or Moments
+        label : str, default="raw"
+            Name in the legend.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+        """
         return cls._of({label: X}).plot(ax)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> Self:
-        """Compute and draw the spectrum before and after a corrector, fitted here if need be."""
+        """Compute and draw the spectrum before and after a corrector.
+
+        Parameters
+        ----------
+        estimator : corrector
+            Fitted, or fitted here to `X`.
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+        """
         return cls._of(_both(estimator, X)).plot(ax)
 
     @classmethod
@@ -123,9 +170,8 @@ class SpectrumDisplay(_Display):
                 floor = floor / floor.sum()
         return cls(shares, floor)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
-        ax, artists = _axes(ax), []
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        artists: list[Any] = []
         for colour, (label, shares) in zip(_cycled(), self.shares.items(), strict=False):
             live = shares[shares > 0]
             artists += ax.plot(np.arange(1, len(live) + 1), live, color=colour, label=label)
@@ -135,7 +181,7 @@ class SpectrumDisplay(_Display):
             artists += line
         ax.set(xscale="log", yscale="log")
         _finish(ax, x="component", y="share of variance")
-        return self._drawn(ax, artists)
+        return artists
 
 
 def _cycled() -> Any:
@@ -153,6 +199,15 @@ class CosineHistogramDisplay(_Display):
         By label, cosines of pairs.
     d : int, optional
         Dimensions, of which uniform directions' density is drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.plot import CosineHistogramDisplay
+    >>> CosineHistogramDisplay.from_estimator(MeanRemoval(), X).ax_.get_xlabel()
+    'cosine of two rows'
     """
 
     def __init__(self, cosines: Mapping[str, np.ndarray], d: int | None = None) -> None:
@@ -168,7 +223,28 @@ class CosineHistogramDisplay(_Display):
         random_state: int = 0,
         ax: Any = None,
     ) -> Self:
-        """Draw pairs of different rows, take their cosines, and plot these."""
+        """Draw pairs of different rows, take their cosines, and plot these.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        label : str, default="raw"
+            Name in the legend.
+        n_pairs : int, default=100000
+        random_state : int, default=0
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+
+        Raises
+        ------
+        ValueError
+            For fewer than two rows.
+        """
         return cls._of({label: X}, n_pairs, random_state).plot(ax)
 
     @classmethod
@@ -181,7 +257,28 @@ class CosineHistogramDisplay(_Display):
         random_state: int = 0,
         ax: Any = None,
     ) -> Self:
-        """The same before and after a corrector, fitted here if need be, on the same pairs."""
+        """The same before and after a corrector, on the same pairs.
+
+        Parameters
+        ----------
+        estimator : corrector
+            Fitted, or fitted here to `X`.
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        n_pairs : int, default=100000
+        random_state : int, default=0
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+
+        Raises
+        ------
+        ValueError
+            For fewer than two rows.
+        """
         return cls._of(_both(estimator, X), n_pairs, random_state).plot(ax)
 
     @classmethod
@@ -200,9 +297,8 @@ class CosineHistogramDisplay(_Display):
             found[label] = np.einsum("ij,ij->i", X[first], X[second])
         return cls(found, d)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
-        ax, artists = _axes(ax), []
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        artists: list[Any] = []
         bins = np.linspace(-1, 1, 121)
         for colour, (label, cosines) in zip(_cycled(), self.cosines.items(), strict=False):
             name = f"{label}, mean {round(cosines.mean(), 2) + 0.0:.2f}"
@@ -218,7 +314,7 @@ class CosineHistogramDisplay(_Display):
         ax.set_xlim(-1, 1)
         ax.set_yticks([])
         _finish(ax, x="cosine of two rows", y="density")
-        return self._drawn(ax, artists)
+        return artists
 
 
 class ProjectionDisplay(_Display):
@@ -234,6 +330,14 @@ class ProjectionDisplay(_Display):
     References
     ----------
     Gao et al. 2019, figure 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
+    >>> from isotropy.plot import ProjectionDisplay
+    >>> ProjectionDisplay.from_embeddings(X).points.shape
+    (200, 2)
     """
 
     def __init__(
@@ -252,7 +356,31 @@ class ProjectionDisplay(_Display):
         random_state: int = 0,
         ax: Any = None,
     ) -> Self:
-        """Project rows, `most` of them drawn at random, and draw them."""
+        """Project rows, `most` of them drawn at random, and draw them.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        values : array of shape (n,), optional
+            Colours the rows.
+        value_name : str, optional
+            What they are, beside the colours.
+        most : int, default=5000
+            Rows to draw.
+        random_state : int, default=0
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+
+        Raises
+        ------
+        ValueError
+            If there is not one value a row.
+        """
         from isotropy.metrics._inputs import uncentred_spectrum
 
         directions = uncentred_spectrum(gather(X, None))[1][:, :2]
@@ -274,20 +402,36 @@ class ProjectionDisplay(_Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None, **options: Any) -> Self:
-        """Project what a corrector, fitted here if need be, makes of rows."""
+        """Project what a corrector makes of rows.
+
+        Parameters
+        ----------
+        estimator : corrector
+            Fitted, or fitted here to `X`.
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+        **options
+            As in `from_embeddings`.
+
+        Returns
+        -------
+        display
+        """
         return cls.from_embeddings(list(_both(estimator, X).values())[-1], ax=ax, **options)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
-        ax = _axes(ax)
-        options = {"color": CORRECTED} if self.values is None else {"c": self.values}
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        options: dict[str, Any] = (
+            {"color": CORRECTED} if self.values is None else {"c": self.values}
+        )
         rows = ax.scatter(*self.points.T, s=6, alpha=0.5, linewidths=0, **options)
         origin = ax.scatter([0], [0], marker="+", s=120, color=FLOOR, label="origin", zorder=3)
         if self.values is not None:
             ax.figure.colorbar(rows, ax=ax, label=self.value_name)
         ax.set_aspect("equal", adjustable="datalim")
         _finish(ax, x="first singular direction", y="second")
-        return self._drawn(ax, [rows, origin])
+        return [rows, origin]
 
 
 class LayerProfileDisplay(_Display):
@@ -297,6 +441,11 @@ class LayerProfileDisplay(_Display):
     ----------
     profile : isotropy.encoders.LayerProfile
     metric : str, default="mean_cosine"
+
+    Examples
+    --------
+    >>> from isotropy.plot import LayerProfileDisplay
+    >>> LayerProfileDisplay.from_model("minilm", texts)  # doctest: +SKIP
     """
 
     def __init__(self, profile: Any, metric: str = "mean_cosine") -> None:
@@ -314,14 +463,28 @@ class LayerProfileDisplay(_Display):
         ax: Any = None,
         **options: Any,
     ) -> Self:
-        """Profile a model, see `isotropy.encoders.layer_profile`, and draw it."""
+        """Profile a model layer by layer, and draw it.
+
+        Parameters
+        ----------
+        model, batches
+            As in `isotropy.encoders.layer_profile`.
+        metric : str, default="mean_cosine"
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+        **options
+            As in `isotropy.encoders.layer_profile`.
+
+        Returns
+        -------
+        display
+        """
         from isotropy.encoders import layer_profile
 
         return cls(layer_profile(model, batches, **options), metric).plot(ax)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
-        ax, artists = _axes(ax), []
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        artists: list[Any] = []
         layers = np.arange(len(self.profile))
         for level, colour in (("token", RAW), ("pooled", CORRECTED)):
             cards = self.profile.scorecards(level)
@@ -332,7 +495,7 @@ class LayerProfileDisplay(_Display):
             artists += ax.plot(layers, floors, "--", color=FLOOR, label="isotropic (pooled)")
         ax.set_xticks(layers)
         _finish(ax, x="layer", y=METRICS[self.metric].title)
-        return self._drawn(ax, artists)
+        return artists
 
 
 class HubnessDisplay(_Display):
@@ -341,6 +504,14 @@ class HubnessDisplay(_Display):
     Parameters
     ----------
     hubness : isotropy.metrics.Hubness
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
+    >>> from isotropy.plot import HubnessDisplay
+    >>> HubnessDisplay.from_embeddings(X).ax_.get_ylabel()
+    'rows'
     """
 
     def __init__(self, hubness: Hubness) -> None:
@@ -348,19 +519,48 @@ class HubnessDisplay(_Display):
 
     @classmethod
     def from_embeddings(cls, X: Any, *, ax: Any = None, **options: Any) -> Self:
-        """Find neighbours, see `isotropy.metrics.hubness`, and draw the counts."""
+        """Find neighbours, and draw how often rows occur among them.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+        **options
+            As in `isotropy.metrics.hubness`.
+
+        Returns
+        -------
+        display
+        """
         return cls(hubness(X, **options)).plot(ax)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None, **options: Any) -> Self:
-        """The same of what a corrector, fitted here if need be, makes of rows."""
+        """The same of what a corrector makes of rows.
+
+        Parameters
+        ----------
+        estimator : corrector
+            Fitted, or fitted here to `X`.
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+        **options
+            As in `isotropy.metrics.hubness`.
+
+        Returns
+        -------
+        display
+        """
         return cls.from_embeddings(list(_both(estimator, X).values())[-1], ax=ax, **options)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
+    def _draw(self, ax: Any) -> Sequence[Any]:
         from scipy.stats import binom
 
-        ax, counts = _axes(ax), self.hubness.counts
+        counts = self.hubness.counts
         occurring = np.bincount(counts)
         k = np.arange(len(occurring))
         bars = ax.bar(k, occurring, width=1, color=CORRECTED, alpha=0.7, label="rows")
@@ -371,7 +571,7 @@ class HubnessDisplay(_Display):
         ax.set_ylim(bottom=0.5)
         ax.set_title(f"skewness {self.hubness.k_skewness:.2f}", loc="left")
         _finish(ax, x=f"occurrences among {self.hubness.n_neighbors} neighbours", y="rows")
-        return self._drawn(ax, [bars, *line])
+        return [bars, *line]
 
 
 class FrequencyDisplay(_Display):
@@ -380,6 +580,14 @@ class FrequencyDisplay(_Display):
     Parameters
     ----------
     table : isotropy.metrics.FrequencyTable
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
+    >>> from isotropy.plot import FrequencyDisplay
+    >>> FrequencyDisplay.from_embeddings(X, np.arange(200)).ax_.get_xlabel()
+    'rank of frequency'
     """
 
     def __init__(self, table: FrequencyTable) -> None:
@@ -387,12 +595,27 @@ class FrequencyDisplay(_Display):
 
     @classmethod
     def from_embeddings(cls, X: Any, counts: Any, *, ax: Any = None, **options: Any) -> Self:
-        """Compute, see `isotropy.metrics.frequency_table`, and draw."""
+        """Compute the table of frequency buckets, and draw it.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        counts : array of shape (n,)
+            How often each row occurs.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+        **options
+            As in `isotropy.metrics.frequency_table`.
+
+        Returns
+        -------
+        display
+        """
         return cls(frequency_table(X, counts, **options)).plot(ax)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure."""
-        ax, artists = _axes(ax), []
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        artists: list[Any] = []
         buckets = self.table.buckets
         where = np.arange(len(buckets))
         told = {
@@ -406,7 +629,7 @@ class FrequencyDisplay(_Display):
         ax.set_xticks(where, [f"{b.first:,}-{b.last:,}" for b in buckets])
         _finish(ax, x="rank of frequency", y="mean over the bucket", legend=False)
         ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
-        return self._drawn(ax, artists)
+        return artists
 
 
 class BeforeAfterDisplay(_Display):
@@ -417,6 +640,15 @@ class BeforeAfterDisplay(_Display):
     comparison : isotropy.Comparison
     metrics : sequence of str, optional
         By default four that are on the cards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 8)) + 1
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.plot import BeforeAfterDisplay
+    >>> BeforeAfterDisplay.from_estimator(MeanRemoval(), X).metrics[0]
+    'mean_cosine'
     """
 
     def __init__(self, comparison: Comparison, metrics: Sequence[str] | None = None) -> None:
@@ -431,7 +663,22 @@ class BeforeAfterDisplay(_Display):
     def from_estimator(
         cls, estimator: Any, X: Any, *, metrics: Sequence[str] | None = None, ax: Any = None
     ) -> Self:
-        """Compare rows before and after a corrector, or several by name, and draw it."""
+        """Compare rows before and after a corrector, or several by name, and draw it.
+
+        Parameters
+        ----------
+        estimator : corrector, or mapping of str to corrector
+        X : array of shape (n, d)
+            Or anything that `isotropy.rows.as_rows` takes.
+        metrics : sequence of str, optional
+            By default four of the usual ones.
+        ax : matplotlib Axes, optional
+            By default of a new figure.
+
+        Returns
+        -------
+        display
+        """
         correctors = (
             dict(estimator)
             if isinstance(estimator, Mapping)
@@ -439,9 +686,8 @@ class BeforeAfterDisplay(_Display):
         )
         return cls(compare(X, correctors, metrics=metrics), metrics).plot(ax)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw on `ax`, or on a new figure: a line a metric, from its floor's left to its right."""
-        ax, artists = _axes(ax), []
+    def _draw(self, ax: Any) -> Sequence[Any]:
+        artists: list[Any] = []
         cards = self.comparison.scorecards
         for row, name in enumerate(self.metrics):
             scores = [card.scores[name] for card in cards.values()]
@@ -476,4 +722,4 @@ class BeforeAfterDisplay(_Display):
         ax.spines[["bottom", "left"]].set_visible(False)
         ax.tick_params(length=0)
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3)
-        return self._drawn(ax, artists)
+        return artists

@@ -95,10 +95,22 @@ def unit_rows(X: Any) -> Any:
     X : array of shape (n, d), numpy or torch
         Floating; half precision is computed in float32.
 
+    Returns
+    -------
+    array of shape (n, d)
+        In the library and on the device of `X`.
+
     Notes
     -----
     Lengths whose squares leave the type are found and those rows scaled by their largest entry
     first, so rows of 1e-40 or 1e30 have length one in float32 too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.rows import unit_rows
+    >>> unit_rows(np.array([[3e200, 4e200], [0.0, 0.0]])).round(2).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
     """
     xp = namespace(X)
     wide = X.to(xp.promote_types(X.dtype, xp.float32)) if is_torch(X) else _at_least_float32(X)
@@ -154,10 +166,16 @@ def output_dtype(X: Any) -> Any:
 class BadRowError(ValueError):
     """A row holds NaN or infinity.
 
-    Attributes
+    Parameters
     ----------
     row : int
         Its number.
+    kind : str
+        What it holds.
+    name : str
+        What the rows are called.
+    place : str, default=""
+        Where it is to be found, beside its number.
     """
 
     def __init__(self, row: int, kind: str, name: str, place: str = "") -> None:
@@ -168,7 +186,16 @@ class BadRowError(ValueError):
         self.row, self._kind, self._name = row, kind, name
 
     def at(self, place: str) -> BadRowError:
-        """The same error that says where the row is to be found."""
+        """The same error that says where the row is to be found.
+
+        Parameters
+        ----------
+        place : str
+
+        Returns
+        -------
+        BadRowError
+        """
         return BadRowError(self.row, self._kind, self._name, place)
 
 

@@ -21,9 +21,9 @@ class Rows(ABC):
     """n rows of d numbers, handed out in blocks: an array, a file, a table, a collection.
 
     `as_rows` makes one of anything, `isotropy.io.open_rows` of a file; a file must stay unchanged
-    as long as its rows are in use.
+    as long as its rows are in use. A source of one's own is a subclass that gives ``_blocks``.
 
-    Attributes
+    Parameters
     ----------
     path : Path or None
         The file; None for rows that are not in one.
@@ -33,9 +33,26 @@ class Rows(ABC):
         (n, d); n may be 0, d is at least 1.
     dtype : numpy.dtype
         Of the blocks, in native byte order. bfloat16 files come as float32, exactly.
+
+    Attributes
+    ----------
+    path, name, shape, dtype
+        As given.
     array : array of shape (n, d) or None
         The rows as one array: in memory, or a read-only memory map in the byte order of the file;
         None where blocks are the only way (Parquet, Arrow, bfloat16, compressed `.npz`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.rows import Rows
+    >>> class Counted(Rows):
+    ...     def _blocks(self, block_rows, start):
+    ...         for first in range(start, len(self), block_rows):
+    ...             last = min(first + block_rows, len(self))
+    ...             yield np.arange(first, last)[:, None] + np.zeros(2)
+    >>> Counted(None, None, (5, 2), np.dtype("float64")).take([4, 1]).tolist()
+    [[4.0, 4.0], [1.0, 1.0]]
     """
 
     array: Any = None
@@ -67,10 +84,10 @@ class Rows(ABC):
         start : int, default=0
             The row to begin with.
 
-        Yields
-        ------
-        block : array of shape (m, d)
-            To be treated as read-only: it may be a view into the file. numpy; a torch tensor where
+        Returns
+        -------
+        iterator of arrays of shape (m, d)
+            To be treated as read-only: they may be views into the file. numpy; torch tensors where
             the rows are one that numpy cannot hold.
 
         Raises
@@ -102,8 +119,19 @@ class Rows(ABC):
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 
     def take(self, numbers: Any) -> np.ndarray:
-        """The rows of these numbers, in this order, as a numpy array of shape (len(numbers), d).
+        """The rows of these numbers, in this order.
 
+        Parameters
+        ----------
+        numbers : int array of shape (m,)
+            From 0; a number may come twice.
+
+        Returns
+        -------
+        ndarray of shape (m, d)
+
+        Notes
+        -----
         Rows that come in blocks are read once from the first to the last.
         """
         numbers = np.asarray(numbers, dtype=np.intp)
@@ -158,11 +186,25 @@ class Rows(ABC):
         add : callable
             Makes one summary of a list of them.
         sample_weight : array of shape (n,), optional
+
+        Returns
+        -------
+        summary
         """
         return summarize(self, sample_weight, self.shape[0])
 
     def locate(self, row: int) -> str:
-        """Where a row lies, as text behind its number in an error; empty if the path says it."""
+        """Where a row lies.
+
+        Parameters
+        ----------
+        row : int
+
+        Returns
+        -------
+        str
+            Stands behind the row's number in an error; empty if the path says it.
+        """
         return ""
 
     def fingerprint(self) -> list[Any]:
@@ -170,7 +212,13 @@ class Rows(ABC):
         return [str(self.path), self.name, list(self.shape), self.dtype.name, self._stamp]
 
     def check_unchanged(self) -> None:
-        """Raise a `FileError` if the file has grown or changed since it was opened."""
+        """Look whether the file is still what it was when it was opened.
+
+        Raises
+        ------
+        FileError
+            If it has grown or changed.
+        """
         if self.path is None:
             return
         now = _stamp(self.path)
