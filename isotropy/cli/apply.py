@@ -30,6 +30,14 @@ def apply(
     new_column: Annotated[
         str | None, typer.Option("--as", help="Name of the corrected column.")
     ] = None,
+    queries: Annotated[
+        bool,
+        typer.Option(
+            "--queries",
+            help="These are queries: corrected about their own mean, which "
+            "the corrector knows if `fit` was given queries.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Correct embeddings with a fitted corrector, block by block."""
@@ -39,6 +47,8 @@ def apply(
     from isotropy.jobs import correct
 
     estimator = load(corrector)
+    if queries:
+        estimator = estimator.for_queries()
     if output is None and new_column is None:
         raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")
     if output is not None:

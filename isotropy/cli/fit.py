@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from isotropy.cli._correctors import CORRECTOR_HELP, parse_corrector
@@ -17,6 +16,7 @@ from isotropy.cli._files import (
     tell,
 )
 from isotropy.cli._options import AsJson, Column, Embeddings
+from isotropy.rows import BadRowError
 
 __all__ = ["fit"]
 
@@ -72,7 +72,12 @@ def fit(
     else:
         if pairs is not None:
             asked["pairs"], asked["pair_scores"] = read_pairs(pairs)
-        estimator.fit(np.concatenate(list(rows.blocks())), sample_weight=weight, **asked)
+        if hasattr(asked.get("queries"), "in_memory"):
+            asked["queries"] = asked["queries"].in_memory()
+        try:
+            estimator.fit(rows.in_memory(), sample_weight=weight, **asked)
+        except BadRowError as error:
+            raise error.at(rows.locate(error.row)) from None
     estimator.save(output, **({"moments": True} if save_moments else {}))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)

@@ -231,7 +231,11 @@ def _read_table(path: Path, column: str | None, rows: Any) -> Iterator[str]:
         if header is None:
             return
         place = header.index(_choose(column, header, f"{path}"))
-        for row in filter(None, rows):
+        for row in rows:
+            if len(row) <= 1 < len(header) and not "".join(row).strip():
+                continue  # a line without anything but spaces
+            if not row:
+                continue
             if len(row) != len(header):
                 raise ValueError(
                     f"{path}: line {rows.line_num} has {len(row)} fields, the header has "

@@ -109,7 +109,7 @@ def stream_moments(
                 raise ValueError(f"{rows.path}: {n} rows were promised, {start} came.")
         next(blocks, None)  # the last step checks that the files are what they were
     except BadRowError as error:
-        raise error.at(rows.locate(error.row) or f" of {rows.path}") from None
+        raise error.at(rows.locate(error.row)) from None
     return total
 
 

@@ -203,9 +203,9 @@ class Rows(ABC):
         Returns
         -------
         str
-            Stands behind the row's number in an error; empty if the path says it.
+            Stands behind the row's number in an error; empty for rows in no file.
         """
-        return ""
+        return "" if self.path is None else f" of {self.path}"
 
     def fingerprint(self) -> list[Any]:
         """What tells these rows from others of the same name: sizes and times, JSON-able."""

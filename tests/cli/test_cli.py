@@ -112,8 +112,16 @@ def test_compare_shows_each_corrector_beside_raw(run, rows):
 def test_a_nan_is_named_by_its_row_in_the_file(run, rows):
     rows[123, 4] = np.nan
     np.save("bad.npy", rows)
-    assert "row 123" in refused(run, "fit", "bad.npy", "-o", "c.safetensors")
-    assert "row 123" in refused(run, "score", "bad.npy")
+    np.save("good.npy", np.delete(rows, 123, axis=0))
+    for command in (
+        ("fit", "bad.npy", "-o", "c.safetensors"),
+        ("fit", "bad.npy", "-o", "c.safetensors", "-c", "cluster-removal"),
+        ("score", "bad.npy"),
+        ("compare", "bad.npy"),
+        ("advise", "bad.npy"),
+        ("drift", "good.npy", "bad.npy"),
+    ):
+        assert "row 123 of bad.npy" in refused(run, *command)
 
 
 def test_apply_names_the_bad_row_and_leaves_no_file(run, rows, tmp_path):
@@ -181,6 +189,39 @@ def test_notes_of_dropped_directions_go_to_stderr_once(rows, tmp_path):
     assert json.loads(done.stdout)["n_features_out"] == 4
     assert done.stderr.count("isotropy: note: ") == 1
     assert "4 of 12" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cluster-removal", "rotation-gaussianizer", "hubness-bias"])
+def test_correctors_that_are_not_affine_are_fitted_and_applied_too(run, rows, name):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", name, "--queries", "rows.npy")
+    run("apply", "c.safetensors", "rows.npy", "-o", "out.npy")
+    run("apply", "c.safetensors", "rows.npy", "-o", "queries.npy", "--queries")
+    corrector = isotropy.load("c.safetensors")
+    np.testing.assert_allclose(np.load("out.npy"), corrector.transform(rows), atol=1e-5)
+    wanted = corrector.transform_queries(rows)
+    np.testing.assert_allclose(np.load("queries.npy"), wanted, atol=1e-5)
+    rows[250, 0] = np.inf
+    np.save("bad.npy", rows)
+    told = refused(run, "apply", "c.safetensors", "bad.npy", "-o", "no.npy")
+    assert "row 250 of bad.npy" in told
+
+
+def test_an_output_never_lies_among_the_inputs(run, rows, tmp_path):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    (tmp_path / "d").mkdir()
+    for part in range(2):
+        np.save(f"d/part-{part}.npy", rows[part::2])
+    before = {path: path.read_bytes() for path in (tmp_path / "d").iterdir()}
+    for source, output in (
+        ("d/*.npy", "d/part-1.npy"),
+        ("d/", "d/part-1.npy"),
+        ("d/", "d/corrected/"),
+        ("d/*.npy", "d/"),
+    ):
+        refused(run, "apply", "c.safetensors", source, "-o", output)
+        assert {path: path.read_bytes() for path in (tmp_path / "d").iterdir()} == before
+    run("apply", "c.safetensors", "d/", "-o", "corrected/")
+    assert len(np.load("corrected/part-1.npy")) == 150
 
 
 def test_every_corrector_can_be_named(rows):
