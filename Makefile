@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test processes on two cores: one thread each, so that they do not fight.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-lowest slow lint format clean
+.PHONY: demo test test-lowest test-processors slow lint format clean
 
 demo: $(STAMP)
 	$(BIN)/isotropy demo
@@ -19,6 +19,10 @@ test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt . 'pytest>=8.2' hypothesis
 	$(ONE_THREAD) $(VENV)-lowest/bin/python -m pytest tests/test_moments.py tests/correctors tests/contracts tests/metrics tests/report tests/cli
+
+# The numerical part on the code that other processors would run; see tests/processors.py.
+test-processors: $(STAMP)
+	TOKENIZERS_PARALLELISM=false $(BIN)/python tests/processors.py $(PROCESSORS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

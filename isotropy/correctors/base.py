@@ -18,8 +18,9 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.moments import Moments
-from isotropy.rows.arrays import as_matrix, is_block_source, is_dask, is_torch
+from isotropy.rows.arrays import is_dask, is_torch
 from isotropy.rows.door import as_rows
+from isotropy.rows.source import Rows
 from isotropy.storage.state import contiguous, load_state, save_state
 from isotropy.tables import CORRECTORS
 
@@ -33,6 +34,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     - ``_fit_rows(X, sample_weight)``, which learns from rows that may be of any kind, and sets
       `mean_` among its fitted attributes,
+    - ``_apply(X)``, which maps an array, numpy or torch,
     - ``_move(mean)``, which turns its map to that about another mean, and ``_removes_mean`` where
       that is not worth a thing,
     - ``_map_state`` and ``_restore_map``, the JSON-able numbers and the arrays that its map is made
@@ -182,9 +184,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         else:
             moments = Moments(unit="none", order=1, normalize=unit)
             try:
-                if not (is_block_source(queries) or is_dask(queries)):
-                    queries = self._check_rows(queries, reset=False)
-                moments.update(queries)
+                moments.update(self._check_rows(queries, reset=False))
             except ValueError as error:
                 raise ValueError(f"queries: {error}") from error
         if not moments.total_weight > 0:
@@ -197,23 +197,49 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     # -- rows and state ----------------------------------------------------------------------
 
-    def _check_rows(self, X: Any, *, reset: bool) -> Any:
-        if not is_torch(X):
-            # Bad numbers are found, with their row, by the pass over the blocks.
-            return validate_data(
-                self, X, reset=reset, ensure_all_finite=False, ensure_min_samples=int(reset)
-            )
-        as_matrix(X)
-        if reset:
-            if not len(X):
-                raise ValueError("Found array with 0 sample(s); at least 1 is required.")
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
+    def _check_rows(self, X: Any, *, reset: bool) -> Rows:
+        """`X` through the one door, its width and names those of the fit, or noted with `reset`."""
+        rows = as_rows(X)
+        if is_dask(X) and rows.kind != "array":  # type: ignore[attr-defined]
+            return rows  # its width is not known without a pass over it
+        if reset and not len(rows):
             raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
+                f"Found array with 0 sample(s) (shape={rows.shape}) while a minimum of 1 is "
+                "required: there is nothing to learn from."
             )
-        return X
+        # Bad numbers are found, with their row, by the pass over the blocks.
+        named = X if hasattr(X, "columns") or hasattr(X, "__dataframe__") else rows
+        validate_data(self, named, reset=reset, skip_check_array=True)
+        return rows
+
+    def _apply(self, X: Any) -> Any:
+        raise NotImplementedError
+
+    def transform(self, X: Any) -> Any:
+        """Correct rows: (n, d) to (n, k). Statistics are frozen.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
+            n may be 0.
+
+        Returns
+        -------
+        array of shape (n, k), Rows or collection
+            An array of an array: in the library, on the device and of the type of `X`. Rows of
+            files stay where they are: the result is `Rows` whose blocks are corrected when they are
+            read. Dask stays lazy.
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, or the columns are not those of the fit.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X, reset=False)
+        return rows.map(self._apply, self._n_features_out, list(self.get_feature_names_out()))
 
     @contextmanager
     def _whole_or_not_at_all(self) -> Iterator[None]:
@@ -430,9 +456,7 @@ class AffineCorrector(Corrector):
 
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
         check_normalize(self.normalize)
-        if not (is_block_source(X) or is_dask(X)):
-            X = self._check_rows(X, reset=reset)
-        new = moments.copy().update(X, sample_weight)
+        new = moments.copy().update(self._check_rows(X, reset=reset), sample_weight)
         if not new.total_weight > 0:
             raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
         self._finish(new)
@@ -481,22 +505,7 @@ class AffineCorrector(Corrector):
 
     # -- applying ----------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Any:
-        """Correct rows: (n, d) to (n, k), in the library, on the device and of the type of `X`.
-
-        Statistics are frozen; an empty batch gives an empty result.
-        """
-        check_is_fitted(self)
-        if is_dask(X):
-            rows = as_rows(X)
-            if rows.kind == "array" and X.shape[1] != self.n_features_in_:  # type: ignore[attr-defined]
-                raise ValueError(
-                    f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                    f"{self.n_features_in_} features as input."
-                )
-            names = list(self.get_feature_names_out())
-            return rows.map(self.transform, self._n_features_out, names)
-        X = self._check_rows(X, reset=False)
+    def _apply(self, X: Any) -> Any:
         return self.affine_map_.apply(X, normalize=check_normalize(self.normalize))
 
     def inverse_transform(self, X: Any) -> Any:

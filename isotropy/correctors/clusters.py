@@ -140,10 +140,7 @@ class ClusterRemoval(Corrector):
         ]
         return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
-    def transform(self, X: Any) -> Any:
-        """Rows of shape (n, d) without their cluster's mean and directions: (n, d)."""
-        check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
+    def _apply(self, X: Any) -> Any:
         rows = self._numbers(X) + self.shift_
         labels, out = self._nearest(rows), np.empty_like(rows)
         for cluster in np.unique(labels):

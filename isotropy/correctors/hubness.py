@@ -163,10 +163,8 @@ class HubnessBias(Corrector):
         ]
         return self.alpha * np.concatenate([np.zeros(0), *parts])
 
-    def transform(self, X: Any) -> Any:
-        """Documents of shape (n, d) with minus their bias as a last dimension: (n, d + 1)."""
-        check_is_fitted(self)
-        rows = self._rows(self._check_rows(X, reset=False))
+    def _apply(self, X: Any) -> Any:
+        rows = self._rows(X)
         last = np.ones(len(rows)) if self.side_ == "queries" else -self._bias(rows)
         return _like(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
 

@@ -11,7 +11,7 @@ from isotropy.affine import AffineMap, Normalize, check_normalize, unit_rows
 from isotropy.correctors._shrinkage import ledoit_wolf_shrinkage
 from isotropy.correctors.base import AffineCorrector
 from isotropy.moments import Moments
-from isotropy.rows.arrays import as_matrix, is_torch
+from isotropy.rows.source import Rows
 
 __all__ = ["PairWhitening", "WeightedRemoval", "check_pairs"]
 
@@ -87,20 +87,19 @@ class _PairCorrector(AffineCorrector):
         """
         check_normalize(self.normalize)
         with self._new_fit(queries):
-            X = as_matrix(self._check_rows(X, reset=True))
-            moments = self._new_moments().update(X, sample_weight)
+            rows = self._check_rows(X, reset=True)
+            moments = self._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            self._learn(X, moments, pairs, pair_scores)
+            self._learn(rows, moments, pairs, pair_scores)
             self._finish(moments)
         return self
 
-    def _rows(self, X: Any, numbers: np.ndarray) -> np.ndarray:
-        rows = X[numbers]
-        rows = (rows.double().cpu().numpy() if is_torch(rows) else rows).astype(np.float64)
-        return unit_rows(rows) if self.normalize in ("before", "both") else rows
+    def _taken(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:
+        taken = rows.take(numbers).astype(np.float64)
+        return unit_rows(taken) if self.normalize in ("before", "both") else taken
 
-    def _learn(self, X: Any, moments: Moments, pairs: Any, scores: Any) -> None:
+    def _learn(self, rows: Rows, moments: Moments, pairs: Any, scores: Any) -> None:
         raise NotImplementedError
 
 
@@ -142,16 +141,16 @@ class WeightedRemoval(_PairCorrector):
         self.penalty = penalty
         self.normalize = normalize
 
-    def _learn(self, X: Any, moments: Moments, pairs: Any, scores: Any) -> None:
+    def _learn(self, rows: Rows, moments: Moments, pairs: Any, scores: Any) -> None:
         wanted = self.n_components
         if isinstance(wanted, bool | str) or wanted != int(wanted) or wanted < 1:
             raise ValueError(f"n_components must be an integer of at least 1, got {wanted!r}.")
         if isinstance(self.penalty, bool | str) or not self.penalty >= 0:
             raise ValueError(f"penalty must be a number of at least 0, got {self.penalty!r}.")
-        numbers, labels = check_pairs(pairs, scores, len(X), need_scores=True)
+        numbers, labels = check_pairs(pairs, scores, len(rows), need_scores=True)
         assert labels is not None
         directions = moments.spectrum(0)[1][:, : int(wanted)]
-        left, right = (self._rows(X, numbers[:, side]) - moments.mean for side in (0, 1))
+        left, right = (self._taken(rows, numbers[:, side]) - moments.mean for side in (0, 1))
         a, b = left @ directions, right @ directions
         # What the directions leave of the three products that make a cosine.
         rest = [
@@ -232,16 +231,16 @@ class PairWhitening(_PairCorrector):
         self.power = power
         self.normalize = normalize
 
-    def _learn(self, X: Any, moments: Moments, pairs: Any, scores: Any) -> None:
+    def _learn(self, rows: Rows, moments: Moments, pairs: Any, scores: Any) -> None:
         if isinstance(self.power, bool | str) or not 0 <= self.power <= 1:
             raise ValueError(f"power must be a number from 0 to 1, got {self.power!r}.")
-        numbers, labels = check_pairs(pairs, scores, len(X), need_scores=False)
+        numbers, labels = check_pairs(pairs, scores, len(rows), need_scores=False)
         if labels is not None:
             least = np.quantile(labels, 0.75) if self.threshold is None else self.threshold
             numbers = numbers[labels >= least]
         if not len(numbers):
             raise ValueError(f"no pair has a score of at least {self.threshold}.")
-        apart = self._rows(X, numbers[:, 0]) - self._rows(X, numbers[:, 1])
+        apart = self._taken(rows, numbers[:, 0]) - self._taken(rows, numbers[:, 1])
         # Both signs: which row of a pair comes first means nothing, so the mean is zero.
         both = Moments(unit="none", order=4).update(np.concatenate([apart, -apart]))
         shrinkage = ledoit_wolf_shrinkage(both)

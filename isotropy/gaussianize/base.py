@@ -13,7 +13,7 @@ from isotropy.affine import AffineMap
 from isotropy.correctors.base import Corrector, warn_user
 from isotropy.correctors.whitening import Whitening
 from isotropy.moments import Moments
-from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, is_torch, namespace
+from isotropy.rows.arrays import as_matrix, check_weights, is_torch, namespace
 
 __all__ = ["FallbackWarning", "Gaussianizer"]
 
@@ -119,7 +119,7 @@ class Gaussianizer(Corrector):
 
     def _bring_in(self, X: Any, sample_weight: Any, *, first: bool) -> None:
         self._check_parameters()
-        X = self._rows_in_memory(X, reset=first)
+        X = self._check_rows(X, reset=first).in_memory()
         weights = check_weights(sample_weight, len(X))
         moments = Moments(unit="none", order=2) if first else self.moments_
         if moments is not None:
@@ -142,13 +142,6 @@ class Gaussianizer(Corrector):
                 "validation_fraction must be above 0 and at most 0.5: the held-out rows decide "
                 f"whether the learned map is used. Got {fraction!r}."
             )
-
-    def _rows_in_memory(self, X: Any, *, reset: bool) -> np.ndarray:
-        if is_block_source(X):
-            array = getattr(X, "array", None)
-            X = np.concatenate([np.array(b) for b in X.blocks()]) if array is None else array
-        X = as_matrix(self._check_rows(X, reset=reset))
-        return X.cpu().float().numpy() if is_torch(X) else X
 
     def _whiten(self, moments: Moments) -> None:
         whitening = Whitening(n_components=self.n_components).fit_moments(moments)
@@ -193,13 +186,7 @@ class Gaussianizer(Corrector):
 
     # -- applying ----------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Any:
-        """Map rows: (n, d) to (n, k), in the library, on the device and of the type of `X`.
-
-        float16, bfloat16 and float32 are computed in float32, all else in float64.
-        """
-        check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
+    def _apply(self, X: Any) -> Any:
         Y = self._through(X)[0]
         return Y.to(X.dtype) if is_torch(X) and X.is_floating_point() else _as_type_of(X, Y)
 
@@ -216,7 +203,6 @@ class Gaussianizer(Corrector):
 
             wide = torch.promote_types(X.dtype, torch.float32)
             return self.whitening_.apply(X.to(wide if wide.is_floating_point else torch.float64))
-        X = as_matrix(X)
         dtype = np.promote_types(X.dtype, np.float32) if X.dtype.kind == "f" else np.float64
         return self.whitening_.apply(X.astype(dtype, copy=False))
 
@@ -242,8 +228,8 @@ class Gaussianizer(Corrector):
         models compare. Where the rows span a subspace only, it is the density within that.
         """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        Y, volume = self._through(X)
+        rows = self._check_rows(X, reset=False)
+        Y, volume = self._through(X if is_torch(X) else rows.in_memory())
         if is_torch(Y):
             Y, volume = Y.double(), volume.double()
         else:
