@@ -61,7 +61,15 @@ def _zero_row(n=400, d=16):
 def _flow():
     from isotropy import FlowGaussianizer
 
-    return FlowGaussianizer(n_layers=2, hidden=8, dropout=0.0, max_iter=8, random_state=0)
+    small = {"n_layers": 2, "hidden": 16, "max_iter": 15, "batch_size": 32, "dropout": 0.0}
+    return FlowGaussianizer(**small, learning_rate=0.01, weight_decay=0.0, random_state=0)
+
+
+def bent(n=160, d=8):
+    """Rows that no linear map makes Gaussian, off the origin: flows have something to learn."""
+    X = _gaussian(n, d)
+    X[:, d // 2 :] += 2 * X[:, : d // 2] ** 2
+    return X * np.arange(1, d + 1) + 4
 
 
 HARD = {
@@ -138,7 +146,7 @@ def fitted(corrector, X, **more):
             "pair_scores": random.random(60),
         } | more
     if isinstance(corrector, HubnessBias):
-        more = {"queries": X[: len(X) // 2] + 0.1} | more
+        more = {"queries": random.normal(size=(20, np.shape(X)[-1])) + 0.1} | more
     return corrector.fit(X, **more)
 
 

@@ -30,7 +30,7 @@ KERNELS = {
 NUMERICAL = ["test_moments.py", "correctors", "gaussianize/test_rbig.py", "metrics", "contracts"]
 FAST = [
     "test_moments.py",
-    "contracts/test_layout.py",
+    "contracts/test_state.py",
     "correctors/test_whitening.py",
     "correctors/test_paired.py",
     "metrics/test_metrics_spectrum.py",

@@ -139,14 +139,14 @@ class HubnessBias(Corrector):
 
         Parameters
         ----------
-        Q : ignored
-            A query is treated as any other is.
+        Q : array of shape (q, d), optional
+            Only checked: every query is treated alike.
 
         Returns
         -------
         HubnessBias
         """
-        twin = super().for_queries()
+        twin = super().for_queries(Q)
         twin.side_ = "queries"
         return twin
 

@@ -32,6 +32,8 @@ class RandomRotation(AffineCorrector):
     Attributes
     ----------
     n_components_ : int
+    seed_ : int
+        What the rotation was drawn from; `partial_fit` and files keep it.
 
     Notes
     -----
@@ -73,7 +75,9 @@ class RandomRotation(AffineCorrector):
         if k is not None and (isinstance(k, bool) or k != int(k) or not 1 <= k <= d):
             raise ValueError(f"n_components must be an integer from 1 to {d}, or None; got {k!r}.")
         k = d if k is None else int(k)
-        gaussian = check_random_state(self.random_state).normal(size=(k, k))
+        if not hasattr(self, "seed_"):  # later rows keep the rotation
+            self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        gaussian = np.random.RandomState(self.seed_).normal(size=(k, k))
         Q, R = np.linalg.qr(gaussian)
         rotation = Q * np.sign(np.diag(R))
         # All directions kept, the principal ones need not be known: any basis is turned as well.
