@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -27,7 +26,7 @@ def _runs() -> re.Pattern[str]:
     """Runs of a script without spaces (group 1), and words of all others (group 2)."""
     # Vowel signs and accents are marks, no letters: they belong to the word they stand in.
     marks = "".join(
-        chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
+        chr(code) for code in range(0x300, 0x12000) if unicodedata.category(chr(code))[0] == "M"
     )
     inside = f"(?:\\w|[{re.escape(marks)}])"
     return re.compile(f"((?:(?=[{_UNSPACED}]){inside})+)|((?:(?![{_UNSPACED}]){inside})+)")
