@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-__all__ = ["correlations", "first", "ndcg", "nearest", "spearman", "unit", "vote"]
+__all__ = [
+    "correlations",
+    "cosines",
+    "first",
+    "ndcg",
+    "nearest",
+    "rounded",
+    "spearman",
+    "unit",
+    "vote",
+]
 
 _CELLS = 2**22
-# Scores of equal rows may differ in their last bits, by where the kernel of the product puts them.
+# Cosines of equal rows differ in their last bits, by their lengths and by where the kernel of the
+# product puts them: ranks must not see that.
 _DECIMALS = 12
 
 
@@ -36,6 +47,45 @@ def unit(rows: Any) -> np.ndarray:
     rows = rows / np.where(largest > 0, largest, 1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
+
+
+def cosines(A: Any, B: Any) -> np.ndarray:
+    """Cosines of the rows of `A` with those of `B`, pair by pair.
+
+    Parameters
+    ----------
+    A, B : arrays of shape (n, d)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        -1 to 1, to 12 decimals, so that rounding makes no ranks; 0 for a zero row.
+
+    Examples
+    --------
+    >>> cosines([[1.0, 0.0], [3.0, 3.0]], [[0.0, 1.0], [0.1, 0.1]]).tolist()
+    [0.0, 1.0]
+    """
+    return rounded(np.einsum("ij,ij->i", unit(A), unit(B)))
+
+
+def rounded(found: np.ndarray) -> np.ndarray:
+    """Cosines to the 12 decimals that are surely known, within their range.
+
+    Parameters
+    ----------
+    found : array of any shape
+
+    Returns
+    -------
+    ndarray of the same shape
+
+    Examples
+    --------
+    >>> rounded(np.array([1.0000000000000002, 0.1 + 0.2])).tolist()
+    [1.0, 0.3]
+    """
+    return np.clip(np.round(found, _DECIMALS), -1, 1)
 
 
 def correlations(A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -144,22 +194,23 @@ def nearest(
     Q, X = unit(queries), unit(rows)
     step = max(1, _CELLS // max(1, len(X)))
     for start in range(0, len(Q), step):
-        cosines = np.round(Q[start : start + step] @ X.T, _DECIMALS)
+        values = rounded(Q[start : start + step] @ X.T)
         if itself:
-            own = np.arange(len(cosines))
-            cosines[own, own + start] = -np.inf
-        found = first(cosines, min(k, len(X) - itself))
-        yield found, np.take_along_axis(cosines, found, 1)
+            own = np.arange(len(values))
+            values[own, own + start] = -np.inf
+        found = first(values, min(k, len(X) - itself))
+        yield found, np.take_along_axis(values, found, 1)
 
 
-def vote(found: np.ndarray, cosines: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
+def vote(found: np.ndarray, values: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
     """The label that the neighbours found give most weight: 1 + cosine, which is never negative.
 
     Parameters
     ----------
     found : int array of shape (m, k)
         Numbers of rows.
-    cosines : array of shape (m, k)
+    values : array of shape (m, k)
+        Their cosines.
     labels : int array of shape (n,)
         From 0 to `n_labels` - 1, of the rows.
     n_labels : int
@@ -174,7 +225,7 @@ def vote(found: np.ndarray, cosines: np.ndarray, labels: np.ndarray, n_labels: i
     [1]
     """
     votes = np.zeros((len(found), n_labels))
-    np.add.at(votes, (np.arange(len(found))[:, None], labels[found]), 1 + cosines)
+    np.add.at(votes, (np.arange(len(found))[:, None], labels[found]), 1 + values)
     return votes.argmax(1)
 
 

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from isotropy.ranking import correlations, first, ndcg, nearest, spearman, unit, vote
+from isotropy.ranking import (
+    correlations,
+    cosines,
+    first,
+    ndcg,
+    nearest,
+    spearman,
+    unit,
+    vote,
+)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 20, 50])
@@ -43,9 +52,9 @@ def test_the_nearest_are_exact_at_every_scale(scale, kind):
 def test_equal_rows_come_in_their_order_wherever_they_stand():
     X = np.random.default_rng(0).normal(size=(7, 33))
     rows = np.tile(X, (101, 1))
-    for found, cosines in nearest(X, rows, 101):
+    for found, values in nearest(X, rows, 101):
         assert (found % 7 == np.arange(7)[:, None]).all()
-        assert (np.diff(found, axis=1) == 7).all() and np.allclose(cosines, 1)
+        assert (np.diff(found, axis=1) == 7).all() and np.allclose(values, 1)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -97,3 +106,11 @@ def test_a_vote_goes_to_a_label_that_was_found():
     labels = np.array([0, 1, 1, 2])
     found, cosines = np.array([[1, 2]]), np.array([[-0.9, -0.8]])  # as after centring
     assert vote(found, cosines, labels, 3).tolist() == [1]
+
+
+def test_rounding_makes_no_ranks():
+    """Rows along one direction have cosines of 1: what their lengths leave is rounding."""
+    rng = np.random.default_rng(0)
+    X = rng.lognormal(size=(200, 1)) * rng.normal(size=33)
+    found = cosines(X, X[::-1])
+    assert (found == 1).all() and spearman(found, rng.normal(size=200)) == 0

@@ -189,9 +189,8 @@ class AutoCorrector(AffineCorrector):
         with self._new_fit(queries):
             if not (is_block_source(X) or is_dask(X)):
                 X = self._check_rows(X, reset=True)
-            n = int(X.shape[0])
-            given.checked((n, int(X.shape[1])))
-            labels = given.labels(n, self.random_state)
+            given.checked(as_rows(X).shape)
+            labels = given.labels(as_rows(X).shape[0], self.random_state)
             moments = self._new_moments().update(X, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
@@ -282,7 +281,7 @@ class AutoCorrector(AffineCorrector):
 
     def _decided(self, X: Any, moments: Moments, given: Given, labels: Evidence | None) -> Decision:
         """By what was given, else by the mean cosine."""
-        free, note = self._label_free(given, int(X.shape[0]))
+        free, note = self._label_free(given, as_rows(X).shape[0])
         if labels is None and free is None:
             return self._by_mean_cosine(moments, note)
         options = fitted(self._options(moments.n_features, labelled=labels is not None), moments)

@@ -14,7 +14,7 @@ from isotropy.choose.candidates import Candidate
 from isotropy.choose.texts import terms, word_dropout
 from isotropy.correctors.base import AffineCorrector
 from isotropy.correctors.pairs import check_pairs
-from isotropy.ranking import correlations, ndcg, nearest, unit, vote
+from isotropy.ranking import correlations, cosines, ndcg, nearest, rounded, unit, vote
 from isotropy.rows import as_rows
 
 __all__ = [
@@ -166,11 +166,11 @@ class Overlap(Evidence):
     def both(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Over all pairs and within texts: the value, then those of ten tenths of the texts."""
         Y = unit(Y)
-        cosines = np.take_along_axis(Y @ Y.T, self._ladder.others, 1)
-        within = correlations(rankdata(cosines, axis=1), self._within)
+        found = rounded(np.take_along_axis(Y @ Y.T, self._ladder.others, 1))
+        within = correlations(rankdata(found, axis=1), self._within)
         groups = [slice(None), *(slice(k, None, _TENTHS) for k in range(_TENTHS))]
         overall = [
-            correlations(rankdata(cosines[g].ravel()), rankdata(self._ladder.shared[g].ravel()))
+            correlations(rankdata(found[g].ravel()), rankdata(self._ladder.shared[g].ravel()))
             for g in groups
         ]
         return np.array(overall, float), np.array([within[g].mean() for g in groups])
@@ -212,9 +212,9 @@ class Overlap(Evidence):
         best = np.full(len(orders), -np.inf)
         for Y in corrected:
             Y = unit(Y[self._some])
-            cosines = Y @ Y.T
+            found = rounded(Y @ Y.T)
             for place, order in enumerate(orders):
-                pairs = cosines[order[:, None], order[ladder.others]]
+                pairs = found[order[:, None], order[ladder.others]]
                 best[place] = max(best[place], correlations(pairs.ravel(), wanted.ravel()))
         spread = best[1:].std()
         return float((best[0] - best[1:].mean()) / spread) if spread > 1e-9 else 0.0
@@ -268,9 +268,9 @@ class PairScores(Evidence):
 
     def values(self, corrector: AffineCorrector, X: np.ndarray) -> np.ndarray:
         """The correlation."""
-        Y = unit(corrector.transform(X))
-        cosines = np.einsum("ij,ij->i", Y[self._pairs[:, 0]], Y[self._pairs[:, 1]])
-        return correlations(rankdata(cosines[self._draws], axis=1), self._ranks)
+        Y = corrector.transform(X)
+        found = cosines(Y[self._pairs[:, 0]], Y[self._pairs[:, 1]])
+        return correlations(rankdata(found[self._draws], axis=1), self._ranks)
 
 
 class ClassLabels(Evidence):
@@ -295,8 +295,8 @@ class ClassLabels(Evidence):
         """The accuracy."""
         Y = corrector.transform(X)
         said = [
-            vote(found, cosines, self._numbers, self._n_kinds)
-            for found, cosines in nearest(Y, Y, 10, itself=True)
+            vote(found, values, self._numbers, self._n_kinds)
+            for found, values in nearest(Y, Y, 10, itself=True)
         ]
         right = (np.concatenate(said) == self._numbers).astype(float)
         return np.concatenate([[right.mean()], right[self._draws].mean(1)])

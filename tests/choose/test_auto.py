@@ -20,7 +20,7 @@ from isotropy import (
 )
 from isotropy.choose import word_dropout
 from isotropy.choose.candidates import POWERS
-from isotropy.choose.evidence import Overlap, PairScores
+from isotropy.choose.evidence import JudgedQueries, Overlap, PairScores
 from isotropy.choose.texts import terms
 from isotropy.ranking import spearman, unit
 
@@ -134,6 +134,23 @@ def test_of_ones_own_candidates_the_one_that_serves_labels_best_is_chosen():
         auto.chosen_,
         "TaperedWhitening(power=0.0)",
     ]
+
+
+def test_grades_of_queries_count():
+    X, _, truth = corpus(n=80)
+    Q, grades = truth[:20] + 1, [{row: 1.0, row + 20: 3.0, row + 40: -1.0} for row in range(20)]
+    evidence = JudgedQueries(Q, grades, 80)
+    corrector = TaperedWhitening(0.5).fit(X)
+    Y, Z = unit(corrector.transform(X)), unit(corrector.for_queries(Q).transform(Q))
+    slow = []
+    for z, item in zip(Z, grades, strict=True):
+        order = sorted(range(80), key=lambda row, z=z: -(Y[row] @ z))[:10]
+        gains = [max(0, item.get(row, 0)) for row in order]
+        found = sum(g / np.log2(place + 2) for place, g in enumerate(gains))
+        slow.append(found / (3 + 1 / np.log2(3)))
+    assert evidence.values(corrector, X)[0] == pytest.approx(np.mean(slow))
+    with pytest.raises(ValueError, match=r"relevant\[1\] must name rows of X"):
+        JudgedQueries(Q, [{0: 1.0}, {1: 0.0}], 80)
 
 
 def test_candidates_stay_as_they_were_and_differ_by_name():
@@ -400,6 +417,7 @@ def test_rows_of_every_kind_give_the_same_choice(tmp_path):
     kinds = {"file": open_rows(tmp_path / "x.npy")}
     torch = pytest.importorskip("torch")
     kinds["torch"] = torch.from_numpy(X)
+    kinds["dask"] = pytest.importorskip("dask.array").from_array(X, chunks=(70, 48))
     for rows in kinds.values():
         found = AutoCorrector().fit(rows, **given)
         assert found.report_ == wanted.report_

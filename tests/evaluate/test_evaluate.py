@@ -284,6 +284,19 @@ def test_correctors_that_are_fitted_are_judged_as_they_are_used():
     assert found.rows[2]["metrics"]["nDCG@10"] < 90
 
 
+def test_the_same_text_as_document_and_query_finds_itself(corrector):
+    """However far the queries lie off: about their own mean they are the documents."""
+    task = Retrieval("ir", TEXTS, TEXTS, [{row: 1.0} for row in range(120)])
+    D = np.random.default_rng(3).normal(size=(120, 24)) + 2
+    rows = {"ir": {"documents": D, "queries": D + 9}}
+    fitted = clone(corrector).fit(D)
+    if not fitted._removes_mean or getattr(corrector, "normalize", "none") in ("before", "both"):
+        pytest.skip("queries stay where they are, or move as unit rows")
+    found = evaluate(rows, [task], {"c": corrector}, n_bootstrap=2).rows[1]
+    itself = task.score({"documents": fitted.transform(D), "queries": fitted.transform(D)})
+    assert found["metrics"] == pytest.approx(itself.metrics)
+
+
 def test_transformers_of_other_kinds_are_judged_too():
     from sklearn.decomposition import PCA
 
