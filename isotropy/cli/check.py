@@ -21,7 +21,10 @@ def check(
     ] = None,
     texts: Annotated[Path | None, typer.Option(help="Texts to compare on.")] = None,
     column: TextColumn = None,
-    tolerance: Annotated[float, typer.Option(min=0, help="In lengths of an embedding.")] = 1e-5,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="In lengths of an embedding; by default as its numbers allow."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that a saved encoder gives what its corrector gives; exit code 1 if not."""
@@ -34,7 +37,7 @@ def check(
         {
             "verdict": "agree" if found.holds else "DISAGREE",
             "largest_difference": found.largest,
-            "tolerance": tolerance,
+            "tolerance": found.tolerance,
             "texts": found.n_texts,
         },
         as_json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isotropy.correctors import load as load_corrector
-from isotropy.encoders._models import _without_bars_for, load
+from isotropy.affine import AffineMap
+from isotropy.encoders._fitting import fitted
+from isotropy.encoders._models import load, modes_kept, without_bars_for
+from isotropy.encoders._texts import checked_texts
+from isotropy.encoders._wrap import corrections
 from isotropy.export.dense import native
 from isotropy.io.texts import documentation_sentences
 from isotropy.storage.whole import whole_folder
@@ -27,6 +31,8 @@ _FILES = {
     "query": "isotropy_query_corrector.safetensors",
 }
 _TOLERANCE = 1e-5
+_HALF = 8  # of half precision's spacing at 1: matrix, bias, product and result are each rounded
+_OURS = "isotropy.encoders._module.CorrectorModule"
 
 
 def save(encoder: SentenceTransformer, path: str | os.PathLike[str]) -> None:
@@ -42,9 +48,25 @@ def save(encoder: SentenceTransformer, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If `encoder` is not what `wrap` returned.
+        If `encoder` is not what `wrap` returned, or its correction was changed since, by training
+        say: no file of a corrector would tell what it does.
     FileError
         If the folder cannot be written.
+
+    See Also
+    --------
+    check : Compare what was written with its corrector.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.encoders import check, save, wrap
+    >>> encoder = wrap("minilm", ["A cat sat.", "Markets fell."], MeanRemoval())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(encoder, f"{folder}/model")
+    ...     check(f"{folder}/model", texts=["It rains."]).holds
+    True
     """
     correctors = {
         "document": getattr(encoder, "isotropy_corrector", None),
@@ -52,11 +74,28 @@ def save(encoder: SentenceTransformer, path: str | os.PathLike[str]) -> None:
     }
     if correctors["document"] is None:
         raise ValueError("encoder must be what isotropy.encoders.wrap returned: it knows no more.")
-    with whole_folder(path) as folder, _without_bars_for(str(folder)):
+    _refuse_changed(encoder)
+    with whole_folder(path) as folder, without_bars_for(str(folder)):
         encoder.save_pretrained(str(folder))
         for kind, corrector in correctors.items():
             if corrector is not None:
                 corrector.save(folder / _FILES[kind])
+
+
+def _refuse_changed(encoder: Any) -> None:
+    """Refuse a correction that no longer is what its corrector made."""
+    import torch
+
+    for kept, module in zip(encoder._isotropy_made, corrections(encoder), strict=True):
+        found = module.state_dict()
+        if kept.keys() != found.keys() or not all(
+            torch.equal(kept[name].to(found[name].dtype), found[name].cpu()) for name in kept
+        ):
+            raise ValueError(
+                "The correction of this encoder was changed after wrap, by training say, so its "
+                "corrector no longer tells what it does. encoder.save_pretrained(path) writes the "
+                "encoder alone."
+            )
 
 
 @dataclass(frozen=True)
@@ -66,11 +105,18 @@ class Parity:
     Attributes
     ----------
     largest : float
-        The largest difference of a coordinate, over the mean length of the corrected embeddings.
+        The largest difference of a coordinate, over the mean length of the corrected embeddings; 0
+        at best.
     n_texts : int
+        Compared on.
     tolerance : float
-    holds : bool
-        Whether `largest` is within `tolerance`.
+        Largest difference at which the two agree.
+
+    Examples
+    --------
+    >>> from isotropy.encoders import Parity
+    >>> Parity(largest=2e-7, n_texts=64, tolerance=1e-5).holds
+    True
     """
 
     largest: float
@@ -88,63 +134,147 @@ def check(
     corrector: Any = None,
     texts: Iterable[str] | None = None,
     *,
-    tolerance: float = _TOLERANCE,
+    tolerance: float | None = None,
 ) -> Parity:
     """Compare a saved, corrected encoder with its corrector applied in float64.
 
     Parameters
     ----------
     encoder : SentenceTransformer, str or path-like
-        The corrected encoder, or its folder.
-    corrector : fitted corrector or path-like, optional
+        The corrected encoder, or its folder, from which no code is run.
+    corrector : fitted corrector, AffineMap or path-like, optional
         By default the file that `save` put into the folder, and that for queries with it.
     texts : iterable of str, optional
         Texts to compare on; by default 64 sentences of Python's documentation.
-    tolerance : float, default=1e-5
-        In lengths of an embedding; float32 rounding is some 1e-7 of one.
+    tolerance : float, optional
+        In lengths of an embedding. By default 1e-5, where rounding in float32 makes some 1e-7; for
+        encoders of float16 and bfloat16 eight times the spacing of their numbers at 1: 8e-3, 6e-2.
 
     Returns
     -------
     Parity
+        The largest difference, and whether it `holds`.
 
     Raises
     ------
     ValueError
-        If the encoder does not end in a correction, or the corrector does not fit it.
+        If the encoder does not end in a correction, the corrector does not fit it, there is no
+        text, or the folder would run code of its own.
+
+    See Also
+    --------
+    save : Write an encoder with its corrector.
+
+    Examples
+    --------
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.encoders import check, wrap
+    >>> encoder = wrap("minilm", ["A cat sat.", "Markets fell."], MeanRemoval())
+    >>> check(encoder, encoder.isotropy_corrector, ["It rains."]).holds
+    True
     """
     folder = None if not isinstance(encoder, str | os.PathLike) else Path(encoder)
-    model = load(encoder, None)
     correctors = _correctors(folder, corrector)
-    lines = list(documentation_sentences(64) if texts is None else texts)
-    largest = 0.0
-    for kind, known in correctors.items():
-        bare, normalized = _bare(model, kind)
-        rows = _encoded(bare, model, kind, lines)
-        if rows.shape[1] < known.n_features_in_:
-            raise ValueError(
-                f"The corrector takes {known.n_features_in_} dimensions, the encoder gives "
-                f"{rows.shape[1]}: they do not belong together."
-            )
-        wanted = known.transform(rows[:, : known.n_features_in_].astype(np.float64))
-        if normalized:
-            wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
-        found = _encoded(model, model, kind, lines)
-        if found.shape != wanted.shape:
-            raise ValueError(
-                f"The encoder gives {found.shape[1]} dimensions, its corrector "
-                f"{wanted.shape[1]}: they do not belong together."
-            )
-        length = np.linalg.norm(wanted, axis=1).mean()
-        largest = max(largest, float(np.abs(found - wanted).max() / length))
+    lines = list(checked_texts(documentation_sentences(64) if texts is None else texts))
+    if not lines:
+        raise ValueError("texts holds no text to compare on.")
+    model = _opened(encoder)
+    if tolerance is None:
+        tolerance = _tolerance(model)
+    with modes_kept(model):
+        largest = max(_difference(model, kind, known, lines) for kind, known in correctors.items())
     return Parity(largest, len(lines), tolerance)
+
+
+def _difference(model: Any, kind: str, known: Any, lines: list[str]) -> float:
+    """The largest difference of one way through the encoder to its corrector."""
+    bare, normalized = _bare(model, kind)
+    rows = _encoded(bare, model, kind, lines).astype(np.float64)
+    d = known.n_features_in if isinstance(known, AffineMap) else known.n_features_in_
+    if rows.shape[1] < d:
+        raise ValueError(
+            f"The corrector takes {d} dimensions, the encoder gives {rows.shape[1]}: they do not "
+            "belong together."
+        )
+    rows = rows[:, :d]
+    wanted = known.apply(rows) if isinstance(known, AffineMap) else known.transform(rows)
+    if normalized:
+        wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
+    found = _encoded(model, model, kind, lines)
+    if found.shape != wanted.shape:
+        raise ValueError(
+            f"The encoder gives {found.shape[1]} dimensions, its corrector {wanted.shape[1]}: they "
+            "do not belong together."
+        )
+    apart = float(np.abs(found - wanted).max())
+    return apart / float(np.linalg.norm(wanted, axis=1).mean()) if apart else 0.0
+
+
+def _tolerance(model: Any) -> float:
+    import torch
+
+    types = [part.dtype for part in model.parameters() if part.is_floating_point()]
+    spacing = max((torch.finfo(dtype).eps for dtype in types), default=0.0)
+    return max(_TOLERANCE, _HALF * spacing)
+
+
+def _opened(encoder: Any) -> SentenceTransformer:
+    """The encoder itself, or that in a folder, our own module included but no code of the folder's.
+
+    sentence-transformers loads modules of others, ours too, only where all code is trusted.
+    """
+    folder = Path(encoder) if isinstance(encoder, str | os.PathLike) else None
+    if folder is None or _OURS not in _types_in(folder):
+        return load(encoder, None)
+    foreign = {one for one in _types_in(folder) if not one.startswith("sentence_transformers.")}
+    for file in sorted(folder.rglob("*")):
+        runs = file.suffix == ".py" or (file.suffix == ".json" and _names_code(file))
+        if runs or foreign != {_OURS}:
+            raise ValueError(
+                f"{folder}: loading it would run code of its own ({file.name if runs else foreign})"
+                ". Load it yourself, if you trust it, and pass the encoder."
+            )
+    from sentence_transformers import SentenceTransformer
+
+    with without_bars_for(str(folder)):
+        return SentenceTransformer(str(folder), trust_remote_code=True, local_files_only=True)
+
+
+def _types_in(folder: Path) -> set[str]:
+    """The classes that an encoder's folder names for its modules."""
+    found: set[str] = set()
+    for file in folder.rglob("*.json"):
+        if file.name not in ("modules.json", "router_config.json"):
+            continue
+        told = _json(file)
+        if isinstance(told, list):
+            found.update(str(entry.get("type")) for entry in told if isinstance(entry, dict))
+        elif isinstance(told, dict) and isinstance(told.get("types"), dict):
+            found.update(str(one) for one in told["types"].values())
+    return found
+
+
+def _names_code(file: Path) -> bool:
+    """Whether a configuration names classes or functions to import from elsewhere."""
+    told = _json(file)
+    if not isinstance(told, dict):
+        return False
+    activation = str(told.get("activation_function", "torch."))
+    return "auto_map" in told or not activation.startswith("torch.")
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _correctors(folder: Path | None, corrector: Any) -> dict[str, Any]:
     if corrector is not None:
-        is_path = isinstance(corrector, str | os.PathLike)
-        return {"document": load_corrector(corrector) if is_path else corrector}
+        return {"document": fitted(corrector)}
     found = {
-        kind: load_corrector(folder / name)
+        kind: fitted(folder / name)
         for kind, name in _FILES.items()
         if folder is not None and (folder / name).is_file()
     }

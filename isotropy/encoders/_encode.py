@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isotropy.encoders._layers import POOLINGS, layer_embedder
-from isotropy.encoders._models import check_device, check_max_length, lent, load
+from isotropy.encoders._layers import POOLINGS, layer_embedder, layer_indices
+from isotropy.encoders._models import check_device, check_max_length, known_depth, lent, load
 from isotropy.encoders._texts import Embed, at_least_one, checked_texts, encoded_blocks, text_bar
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ def encode_blocks(
     batch_size, block = at_least_one(batch_size=batch_size), at_least_one(block=block)
     if max_length is not None:
         max_length = at_least_one(max_length=max_length)
+    depth = None if layer == "output" else known_depth(model)
+    if depth is not None:
+        layer_indices(layer, depth)  # told before the model is loaded
     where = check_device(device)
     loaded = load(model, where)
     check_max_length(loaded, max_length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def load(
     if means_folder and not os.path.isdir(name):
         raise ValueError(f"model={name!r} is not a folder. Check the path, or give a Hub name.")
     try:
-        with _without_bars_for(name):
+        with without_bars_for(name):
             return SentenceTransformer(name, device=device)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -73,7 +74,7 @@ def load(
 
 
 @contextmanager
-def _without_bars_for(name: str) -> Iterator[None]:
+def without_bars_for(name: str) -> Iterator[None]:
     """Keep the bars of transformers for what takes long: a download, not a folder."""
     logging: Any = import_module("transformers.utils.logging")
     quiet = os.path.isdir(name) and logging.is_progress_bar_enabled()
@@ -139,20 +140,43 @@ def lent(model: SentenceTransformer, device: str | None, max_length: int | None)
     """
     import torch
 
-    training = [module for module in model.modules() if module.training]
     home, length = model.device, getattr(model, "max_seq_length", None)
+    with modes_kept(model):
+        try:
+            model.eval()
+            if device is not None:
+                model.to(device)
+            if max_length is not None:
+                model.max_seq_length = max_length
+            with torch.inference_mode():
+                yield
+        finally:
+            if max_length is not None:
+                model.max_seq_length = length
+            if device is not None:
+                model.to(home)
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Whatever happens, each module trains or evaluates afterwards as it did before."""
+    before = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
-        if device is not None:
-            model.to(device)
-        if max_length is not None:
-            model.max_seq_length = max_length
-        with torch.inference_mode():
-            yield
+        yield
     finally:
-        if max_length is not None:
-            model.max_seq_length = length
-        if device is not None:
-            model.to(home)
-        for module in training:
-            module.training = True
+        for module, training in before:
+            module.training = training
+
+
+def known_depth(model: Any) -> int | None:
+    """How many layers the encoder in a folder has, without loading it; None where not known."""
+    if not isinstance(model, str | os.PathLike):
+        return None
+    folder = Path(bundled_minilm() if model == "minilm" else os.path.expanduser(model))
+    try:
+        first = json.loads((folder / "modules.json").read_text(encoding="utf-8"))[0]["path"]
+        config = json.loads((folder / first / "config.json").read_text(encoding="utf-8"))
+        depth = config["num_hidden_layers"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # no such folder, or one of another kind: loading it will tell
+    return depth if type(depth) is int else None

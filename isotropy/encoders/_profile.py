@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isotropy._optional import require
 from isotropy._render import html_table, number, text_table
 from isotropy.encoders._layers import pool
-from isotropy.encoders._models import check_device, load
+from isotropy.encoders._models import check_device, load, modes_kept
 from isotropy.moments import Moments
 from isotropy.scoring import Scorecard, score
 
@@ -160,7 +159,8 @@ def layer_profile(
         bare.to(where)
     token: list[_Gathering] = []
     pooled: list[_Gathering] = []
-    with _in_evaluation(bare), torch.inference_mode():
+    with modes_kept(bare), torch.inference_mode():
+        bare.eval()
         for batch in batches:
             states, given = _states(bare, batch)
             if not token:
@@ -290,14 +290,3 @@ def _mask_of(model: Any, given: dict[str, Any], state: Tensor) -> Tensor:
     # Each position stands for a stretch of the input (CANINE's molecules).
     stretches = torch.nn.functional.adaptive_max_pool1d(mask.float()[:, None], length)
     return stretches[:, 0] > 0
-
-
-@contextmanager
-def _in_evaluation(model: Any) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

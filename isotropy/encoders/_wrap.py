@@ -6,48 +6,57 @@ import copy
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import AffineMap
-from isotropy.choose import AutoCorrector
 from isotropy.correctors import AffineCorrector, Whitening
-from isotropy.correctors import load as load_corrector
 from isotropy.correctors.base import Corrector
-from isotropy.encoders._models import check_device, lent, load
+from isotropy.encoders._fitting import (
+    Fitted,
+    Texts,
+    check_learns,
+    for_queries,
+    given,
+    is_fitted,
+    known_texts,
+    learn,
+    query_moments,
+    takes_texts,
+    weights_of,
+)
+from isotropy.encoders._models import check_device, lent, load, modes_kept
 from isotropy.encoders._texts import at_least_one, checked_texts, encoded_blocks, text_bar
-from isotropy.export.dense import native, to_dense
-from isotropy.io.texts import documentation_sentences, read_texts
-from isotropy.moments import Moments
+from isotropy.export.dense import dense_of, native, to_dense
+from isotropy.export.parts import knows_queries, parts_of
+from isotropy.io.texts import documentation_sentences
 from isotropy.scoring import compare
 from isotropy.storage.state import library_version
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["wrap"]
+__all__ = ["corrections", "wrap"]
 
 _BLOCK = 4096
 _SCORED = 4096
 _PROBES = 128
+RowsOf = Callable[[Iterable[str]], Iterator[np.ndarray]]
 _METRICS = ("mean_cosine", "cosine_spread", "isoscore", "effective_rank", "top_variance_share")
-Texts = Iterable[str] | str | os.PathLike[str] | None
 
 
 def wrap(
     encoder: SentenceTransformer | str | os.PathLike[str],
-    texts: Texts,
+    texts: Texts | None,
     corrector: Any = None,
     *,
-    queries: Texts = None,
+    queries: Texts | None = None,
     query_corrector: Any = None,
+    sample_weight: Any = None,
     normalize: bool | None = None,
     prompt_name: str | None = None,
     batch_size: int = 64,
@@ -63,28 +72,36 @@ def wrap(
     Parameters
     ----------
     encoder : SentenceTransformer, str or path-like
-        An encoder, a name on the Hub, a folder, or ``"minilm"``. It stays as it is; the result
-        shares its modules.
+        An encoder, a name on the Hub, a folder, or ``"minilm"``. It stays as it is. The result has
+        modules of its own with the same weights in memory: training it trains both.
     texts : iterable of str, path of a text file, or None
         What to fit on: a list, a generator, or a file as `isotropy encode` reads it. None for a
         corrector that is fitted already.
-    corrector : corrector or path-like, default=Whitening(power=0.5)
+    corrector : corrector, AffineMap, scikit-learn estimator or path-like
         Unfitted, it is cloned and fitted to the embeddings of `texts`, which are read once and not
-        kept; fitted, or the file of one, it is used as it is if `texts` is None. An
-        `AutoCorrector` keeps embeddings and texts, and chooses by them; those that are no affine
-        map (`FlowGaussianizer`) are fitted to all embeddings in memory.
+        kept; fitted, or the file of one, it is used as it is if `texts` is None. A map, or a fitted
+        scikit-learn estimator or pipeline that is one (`AffineMap.from_sklearn`), goes with
+        ``texts=None``. An `AutoCorrector` keeps embeddings and texts, and chooses by them; those
+        that are no affine map (`FlowGaussianizer`) are fitted to all embeddings in memory. By
+        default ``Whitening(power=0.5)``.
     queries : iterable of str or path, optional
-        Correct queries by the same map about their own mean. Texts and queries are then encoded by
-        ``encode_document`` and ``encode_query``, with their prompts, and so must be later:
-        ``encode`` treats texts as documents.
-    query_corrector : corrector or path-like, optional
+        Queries such as will be asked: they go through the same map about their own mean, so that
+        they land where the documents are. They are told apart by ``encode_query`` and
+        ``encode_document``; ``encode`` treats texts as documents. A fitted corrector that knows
+        queries brings their mean along.
+    query_corrector : as `corrector`, optional
         The one for queries, where it is another kind, or is fitted.
+    sample_weight : array of shape (n,), optional
+        A weight for each text.
     normalize : bool, optional
         Whether the result has length one. By default it does if the encoder's own embeddings do,
         or the corrector normalizes after.
     prompt_name : str, optional
-        The encoder's prompt to fit with; by default its default prompt. Not with `queries`.
+        The encoder's prompt to fit with. By default that under which the encoder is used: its
+        default prompt, else, or where there are queries, what ``encode_document`` and
+        ``encode_query`` put before texts. Not with `queries`.
     batch_size : int, default=64
+        Texts that go through the model together.
     device : str, default="auto"
         Where to encode.
     progress : bool, default=False
@@ -101,10 +118,18 @@ def wrap(
     Raises
     ------
     ValueError
-        If the corrector was fitted on embeddings of another dimension, or of another layer or
-        model as far as their mean shows; or a text is not a string.
+        If the arguments do not fit together, a text is not a string, or the corrector needs more
+        than texts (pairs), all told before texts are encoded; or if the corrector was fitted on
+        embeddings of another dimension, or of another layer or model as far as their mean shows.
+    FileNotFoundError
+        If the file of the corrector or of the texts is missing.
     ImportError
         If sentence-transformers is missing (``isotropy[encoders]``).
+
+    See Also
+    --------
+    save : Write the result with its corrector.
+    check : Compare what was written with its corrector.
 
     Notes
     -----
@@ -121,41 +146,46 @@ def wrap(
     (4, 384)
     """
     where, batch_size = check_device(device), at_least_one(batch_size=batch_size)
-    encoder = load(encoder, where)
-    if (queries is not None or query_corrector is not None) and prompt_name is not None:
+    plans = [_Plan(Whitening(power=0.5) if corrector is None else corrector, texts, "texts")]
+    plans[0].check(sample_weight, queries is not None)
+    if query_corrector is not None:
+        plans.append(_Plan(query_corrector, queries, "queries", "query_corrector"))
+        plans[1].check(None, False)
+    lines = None if queries is None else known_texts(queries, "queries")
+    known = texts is None and knows_queries(plans[0].corrector)
+    two = known or queries is not None or query_corrector is not None
+    if two and prompt_name is not None:
         raise ValueError("prompt_name is for one kind of text; queries bring prompts of their own.")
-    corrector = _given(Whitening(power=0.5) if corrector is None else corrector)
-    asymmetric = queries is not None or query_corrector is not None
-    call = encoder.encode_document if asymmetric else encoder.encode
-    rows_of = partial(_rows_of, encoder, where=where, batch_size=batch_size, progress=progress)
-    options = {} if asymmetric or prompt_name is None else {"prompt_name": prompt_name}
-    fitted = [_fit(corrector, texts, partial(rows_of, partial(call, **options)), "texts")]
-    if asymmetric:
-        asked = partial(rows_of, encoder.encode_query)
-        if query_corrector is None:
-            fitted.append(_moved(fitted[0], queries, asked))
+    encoder = load(encoder, where)
+    document, query = _calls(encoder, prompt_name, two)
+
+    def rows_of(call: Any) -> RowsOf:
+        return partial(_rows_of, encoder, call, where, batch_size, progress)
+
+    with modes_kept(encoder):
+        if query_corrector is not None:
+            fits = [plans[0].fit(rows_of(document)), plans[1].fit(rows_of(query))]
         else:
-            fitted.append(_fit(_given(query_corrector), queries, asked, "queries"))
-    return _assembled(encoder, fitted, normalize)
+            sample = _Sample()
+            asked = None if lines is None else sample.of(rows_of(query)(lines))
+            fits = [plans[0].fit(rows_of(document), asked)]
+            if two:
+                fits.append(plans[0].moved(fits[0], asked, sample))
+        return _assembled(encoder, fits, normalize)
 
 
-def _given(corrector: Any) -> Corrector:
-    if isinstance(corrector, str | os.PathLike):
-        corrector = load_corrector(corrector)
-    if not isinstance(corrector, Corrector):
-        raise ValueError(
-            "corrector must be a corrector of isotropy, or the file of one, got "
-            f"{type(corrector).__name__}."
-        )
-    return corrector
-
-
-def _is_fitted(corrector: Corrector) -> bool:
-    try:
-        check_is_fitted(corrector)
-    except NotFittedError:
-        return False
-    return True
+def _calls(encoder: Any, prompt_name: str | None, two: bool) -> tuple[Any, Any]:
+    """How the encoder will be called for documents and for queries."""
+    if prompt_name is not None:
+        if prompt_name not in encoder.prompts:
+            raise ValueError(
+                f"prompt_name={prompt_name!r} is no prompt of this encoder; it has "
+                f"{sorted(encoder.prompts)}."
+            )
+        return partial(encoder.encode, prompt_name=prompt_name), None
+    if encoder.default_prompt_name is not None and not two:
+        return encoder.encode, None
+    return encoder.encode_document, encoder.encode_query
 
 
 # -- fitting ---------------------------------------------------------------------------------------
@@ -164,11 +194,10 @@ def _is_fitted(corrector: Corrector) -> bool:
 def _rows_of(
     encoder: SentenceTransformer,
     call: Any,
-    texts: Iterable[str],
-    *,
     where: str | None,
     batch_size: int,
     progress: bool,
+    texts: Iterable[str],
 ) -> Iterator[np.ndarray]:
     """Blocks of embeddings by `call`, one of the encoder's own methods."""
 
@@ -180,89 +209,94 @@ def _rows_of(
     return encoded_blocks(embed, checked_texts(texts), borrowed, bar, batch_size, _BLOCK)
 
 
+class _Sample:
+    """The first rows that pass by, and how many do."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.n_rows = 0
+
+    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            room = _SCORED - sum(map(len, self.parts))
+            if room > 0:
+                self.parts.append(block[:room])
+            self.n_rows += len(block)
+            yield block
+
+    def table(self, corrector: Fitted) -> Any:
+        rows = np.concatenate(self.parts)
+        return compare(rows, {"corrected": corrector}, metrics=_METRICS, refit=False)
+
+
 class _Fit:
     """A fitted corrector, what it was fitted on, and its scores before and after."""
 
-    def __init__(self, corrector: Corrector, n_texts: int | None, table: Any) -> None:
+    def __init__(self, corrector: Fitted, n_texts: int | None, table: Any) -> None:
         self.corrector, self.n_texts, self.table = corrector, n_texts, table
 
 
-def _fit(corrector: Corrector, texts: Texts, rows_of: Any, name: str) -> _Fit:
-    if texts is None:
-        if not _is_fitted(corrector):
+class _Plan:
+    """A corrector, and the texts to fit it on, or None where it is fitted."""
+
+    def __init__(self, corrector: Any, texts: Any, name: str, role: str = "corrector") -> None:
+        self.corrector, self.name = given(corrector, role), name
+        keep = takes_texts(self.corrector)
+        self.texts = None if texts is None else known_texts(texts, name, keep=keep)
+
+    def check(self, sample_weight: Any, asked: bool) -> None:
+        """Refuse what cannot be fitted, before anything is encoded."""
+        self.weights = weights_of(sample_weight, self.texts)
+        if self.texts is not None:
+            check_learns(self.corrector, weighted=sample_weight is not None, asked=asked)
+        elif not is_fitted(self.corrector):
             raise ValueError(
-                f"{name} is None, but the {type(corrector).__name__} is not fitted: give texts to "
-                "fit it on."
+                f"{self.name} is None, but the {type(self.corrector).__name__} is not fitted: give "
+                "texts to fit it on."
             )
-        probes = np.concatenate(list(rows_of(documentation_sentences(_PROBES))))
-        _check_fits(corrector, probes)
-        return _Fit(corrector, None, None)
-    if isinstance(texts, str | os.PathLike):
-        texts = list(read_texts(texts))
-    kept: list[np.ndarray] = []
+        elif sample_weight is not None:
+            raise ValueError("sample_weight is for texts to fit on, but texts is None.")
 
-    def blocks() -> Iterator[np.ndarray]:
-        for block in rows_of(texts):
-            if sum(map(len, kept)) < _SCORED:
-                kept.append(block[: _SCORED - sum(map(len, kept))])
-            yield block
-
-    corrector = clone(corrector)
-    if isinstance(corrector, AutoCorrector):
-        texts = list(checked_texts(texts))
-        rows = np.concatenate(list(blocks()))
-        corrector.fit(rows, texts=texts)  # it chooses by what the texts say
-        n = len(rows)
-    elif isinstance(corrector, AffineCorrector):
-        moments = corrector._new_moments()
-        for block in blocks():
-            moments.update(block, first_row=moments.n_rows)
-        if not moments.total_weight > 0:
-            raise ValueError(f"{name} holds no text to fit on.")
-        corrector.fit_moments(moments)
-        n = moments.n_rows
-    else:
-        rows = np.concatenate(list(blocks()))
-        corrector.fit(rows)
-        n = len(rows)
-    sample = np.concatenate(kept)
-    table = compare(sample, {"corrected": corrector}, metrics=_METRICS, refit=False)
-    return _Fit(corrector, n, table)
-
-
-def _moved(documents: _Fit, queries: Texts, rows_of: Any) -> _Fit:
-    """The documents' corrector about the mean of the queries: both must land in one space."""
-    if not isinstance(documents.corrector, AffineCorrector):
-        raise ValueError(
-            f"queries need an affine corrector, got {type(documents.corrector).__name__}: give "
-            "query_corrector."
+    def fit(self, rows_of: RowsOf, asked: Iterator[np.ndarray] | None = None) -> _Fit:
+        """The corrector, fitted to embeddings of the texts where there are any."""
+        if self.texts is None:
+            probes = np.concatenate(list(rows_of(documentation_sentences(_PROBES))))
+            _check_fits(self.corrector, probes)
+            return _Fit(self.corrector, None, None)
+        sample = _Sample()
+        assert isinstance(self.corrector, Corrector)
+        learned, n = learn(
+            self.corrector,
+            sample.of(rows_of(self.texts)),
+            texts=self.texts,
+            sample_weight=self.weights,
+            queries=asked,
         )
-    if isinstance(queries, str | os.PathLike):
-        queries = list(read_texts(queries))
-    normalize = documents.corrector.normalize
-    moments = Moments(unit="none", order=1, normalize=normalize in ("before", "both"))
-    kept: list[np.ndarray] = []
-    for block in rows_of(queries):
-        kept.append(block[: max(0, _SCORED - sum(map(len, kept)))])
-        moments.update(block, first_row=moments.n_rows)
-    if not moments.total_weight > 0:
-        raise ValueError("queries holds no text to fit on.")
-    corrector = copy.copy(documents.corrector)
-    corrector.affine_map_ = corrector.affine_map_.about(moments.mean)
-    corrector.moments_ = None
-    table = compare(np.concatenate(kept), {"corrected": corrector}, metrics=_METRICS, refit=False)
-    return _Fit(corrector, moments.n_rows, table)
+        return _Fit(learned, n, sample.table(learned))
+
+    def moved(self, found: _Fit, asked: Iterator[np.ndarray] | None, sample: _Sample) -> _Fit:
+        """What queries go through; a corrector just fitted has learned their mean."""
+        queries = None
+        if self.texts is None and asked is not None:
+            queries = query_moments(found.corrector, asked)
+        corrector = for_queries(found.corrector, queries)
+        if not sample.parts or isinstance(corrector, AffineMap):
+            return _Fit(corrector, sample.n_rows or None, None)
+        return _Fit(corrector, sample.n_rows, sample.table(corrector))
 
 
-def _check_fits(corrector: Corrector, rows: np.ndarray) -> None:
+def _check_fits(corrector: Any, rows: np.ndarray) -> None:
     """Refuse a corrector that was fitted on something other than these embeddings."""
     who = type(corrector).__name__
-    if corrector.n_features_in_ != rows.shape[1]:
+    affine = corrector
+    if isinstance(corrector, Corrector):
+        affine = getattr(corrector, "affine_map_", getattr(corrector, "whitening_", None))
+    d = affine.n_features_in if affine is not None else corrector.n_features_in_
+    if d != rows.shape[1]:
         raise ValueError(
-            f"The {who} takes {corrector.n_features_in_} dimensions, but the encoder gives "
-            f"{rows.shape[1]}: it was fitted on another encoder's embeddings."
+            f"The {who} takes {d} dimensions, but the encoder gives {rows.shape[1]}: it was fitted "
+            "on another encoder's embeddings."
         )
-    affine = getattr(corrector, "affine_map_", getattr(corrector, "whitening_", None))
     if affine is None or not affine.mean.any():
         return
     if getattr(corrector, "normalize", "none") in ("before", "both"):
@@ -283,21 +317,21 @@ def _check_fits(corrector: Corrector, rows: np.ndarray) -> None:
 
 
 def _assembled(
-    encoder: SentenceTransformer, fitted: list[_Fit], normalize: bool | None
+    encoder: SentenceTransformer, fits: list[_Fit], normalize: bool | None
 ) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
-    modules = OrderedDict(encoder.named_children())
+    modules = _twins(encoder)
     if normalize is None and isinstance(next(reversed(modules.values())), native("Normalize")):
         normalize = True
-    tails = [_modules_of(encoder, fit.corrector, normalize) for fit in fitted]
+    tails = [_modules_of(encoder, fit.corrector, normalize) for fit in fits]
     if len(tails) == 2:
         routes = {"document": tails[0], "query": tails[1]}
         tails = [[native("Router")(routes, default_route="document")]]
     for module in tails[0]:
         modules[str(len(modules))] = module
     every: Any = modules
-    prompts: Any = encoder.prompts
+    prompts: Any = dict(encoder.prompts)
     wrapped: Any = SentenceTransformer(
         modules=every,
         device=str(encoder.device),
@@ -308,24 +342,47 @@ def _assembled(
     kwargs = getattr(encoder, "module_kwargs", None)
     if kwargs:
         wrapped.module_kwargs = OrderedDict(kwargs)
-    if len(fitted) == 2:
+    if len(fits) == 2:
         wrapped.module_kwargs = OrderedDict(kwargs or {}, **{next(reversed(modules)): ["task"]})
     wrapped.eval()
-    wrapped._model_card_text = _card(encoder, fitted)
-    wrapped.isotropy_corrector = fitted[0].corrector
-    wrapped.isotropy_query_corrector = fitted[1].corrector if len(fitted) == 2 else None
+    wrapped._model_card_text = _card(encoder, fits)
+    wrapped.isotropy_corrector = fits[0].corrector
+    wrapped.isotropy_query_corrector = fits[1].corrector if len(fits) == 2 else None
+    wrapped._isotropy_tail = len(modules) - len(list(encoder.children()))
+    wrapped._isotropy_made = [
+        {name: part.cpu().clone() for name, part in module.state_dict().items()}
+        for module in corrections(wrapped)
+    ]
     return wrapped
 
 
+def corrections(wrapped: Any) -> list[Any]:
+    """The modules that `wrap` added, those of queries behind those of documents."""
+    return list(wrapped.children())[-wrapped._isotropy_tail :]
+
+
+def _twins(encoder: SentenceTransformer) -> OrderedDict[str, Any]:
+    """Modules of the same weights in memory, with modes, lengths and hooks of their own."""
+    weights: dict[int, Any] = {id(part): part for part in encoder.parameters()}
+    weights.update((id(part), part) for part in encoder.buffers())
+    twins: OrderedDict[str, Any] = OrderedDict()
+    for name, module in encoder.named_children():
+        try:
+            twins[name] = copy.deepcopy(module, weights)
+        except Exception:  # a session of another runtime cannot be copied: that one is shared
+            twins[name] = module
+    return twins
+
+
 def _modules_of(
-    encoder: SentenceTransformer, corrector: Corrector, normalize: bool | None
+    encoder: SentenceTransformer, corrector: Fitted, normalize: bool | None
 ) -> list[Any]:
+    """The modules that correct the encoder's embeddings, in its type and on its device."""
     parameter = next(encoder.parameters(), None)
-    full = encoder.truncate_dim and _width_of(encoder)
-    if isinstance(corrector, AffineCorrector):
+    if isinstance(corrector, AffineMap | AffineCorrector):
         modules = to_dense(corrector, normalize=normalize)
-        if full:
-            modules = _after_truncation(corrector, modules, full)
+        if encoder.truncate_dim:
+            modules = _after_truncation(encoder, corrector, modules)
     else:
         from isotropy.encoders._module import CorrectorModule
 
@@ -348,18 +405,18 @@ def _width_of(encoder: SentenceTransformer) -> int:
         encoder.truncate_dim = kept
 
 
-def _after_truncation(corrector: AffineCorrector, modules: list[Any], full: int) -> list[Any]:
+def _after_truncation(
+    encoder: SentenceTransformer, corrector: AffineMap | AffineCorrector, modules: list[Any]
+) -> list[Any]:
     """The same modules for embeddings that are not truncated yet: the rest weighs nothing."""
-    from isotropy.export.dense import dense_of
-
-    affine: AffineMap = corrector.affine_map_
-    if corrector.normalize in ("before", "both"):
+    affine, before, _ = parts_of(corrector)
+    if before:
         raise ValueError(
-            f"normalize={corrector.normalize!r} scales truncated embeddings to length one, which "
+            f"{type(corrector).__name__} scales truncated embeddings to length one first, which "
             "no native module does before a Dense. Set truncate_dim=None on the encoder, or take "
             "normalize='none' or 'after'."
         )
-    matrix = np.zeros((full, affine.n_features_out))
+    matrix = np.zeros((_width_of(encoder), affine.n_features_out))
     matrix[: affine.n_features_in] = affine.matrix
     return [dense_of(matrix, affine.bias), *modules[1:]]
 
@@ -367,17 +424,12 @@ def _after_truncation(corrector: AffineCorrector, modules: list[Any], full: int)
 # -- the model card --------------------------------------------------------------------------------
 
 
-def _card(encoder: SentenceTransformer, fitted: list[_Fit]) -> str:
-    text = getattr(encoder, "_model_card_text", None)
-    if not text:
-        with tempfile.TemporaryDirectory() as folder:
-            encoder._create_model_card(folder)
-            card = Path(folder) / "README.md"
-            text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    parts = [text.rstrip(), "", "## Correction for anisotropy", ""]
-    for fit, kind in zip(fitted, ("Embeddings", "Queries"), strict=False):
-        parts += [*_told(fit, "Documents" if len(fitted) == 2 and kind != "Queries" else kind), ""]
-    native_only = all(isinstance(fit.corrector, AffineCorrector) for fit in fitted)
+def _card(encoder: SentenceTransformer, fits: list[_Fit]) -> str:
+    parts = [_own_card(encoder).rstrip(), "", "## Correction for anisotropy", ""]
+    kinds = ("Documents", "Queries") if len(fits) == 2 else ("Embeddings",)
+    for fit, kind in zip(fits, kinds, strict=True):
+        parts += [*_told(fit, kind), ""]
+    native_only = all(isinstance(fit.corrector, AffineMap | AffineCorrector) for fit in fits)
     parts.append(
         "The correction is in native modules at the end of this encoder; no other library is "
         "needed to load it."
@@ -388,13 +440,33 @@ def _card(encoder: SentenceTransformer, fitted: list[_Fit]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _own_card(encoder: Any) -> str:
+    text = getattr(encoder, "_model_card_text", None)
+    if text:
+        return str(text)
+    about = getattr(encoder, "model_card_data", None)
+    kept = dict(vars(about)) if about is not None else {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            encoder._create_model_card(folder)
+        finally:
+            if about is not None:  # making a card leaves notes of where it was made
+                vars(about).clear()
+                vars(about).update(kept)
+        card = Path(folder) / "README.md"
+        return card.read_text(encoding="utf-8") if card.is_file() else ""
+
+
 def _told(fit: _Fit, kind: str) -> list[str]:
-    corrector = fit.corrector
-    k = getattr(corrector, "_n_features_out", corrector.n_features_in_)
+    corrector: Any = fit.corrector
+    if isinstance(corrector, AffineMap):
+        d, k = corrector.n_features_in, corrector.n_features_out
+    else:
+        d, k = corrector.n_features_in_, corrector._n_features_out
     of = "fitted beforehand" if fit.n_texts is None else f"fitted on {fit.n_texts:,} texts"
     lines = [
-        f"{kind} are corrected by isotropy {library_version()}: `{corrector!r}`, {of}, from "
-        f"{corrector.n_features_in_} to {k} dimensions."
+        f"{kind} are corrected by isotropy {library_version()}: `{corrector!r}`, {of}, from {d} to "
+        f"{k} dimensions."
     ]
     if fit.table is not None:
         n = min(_SCORED, fit.n_texts or _SCORED)

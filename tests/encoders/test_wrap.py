@@ -280,6 +280,10 @@ def test_correctors_that_are_not_affine_come_with_a_module_of_ours(minilm, gauss
     loaded = SentenceTransformer(str(tmp_path / "model"), device="cpu", trust_remote_code=True)
     np.testing.assert_allclose(loaded.encode(PROBES), wanted, atol=1e-5)
     assert "trust_remote_code=True" in (tmp_path / "model" / "README.md").read_text()
+    assert check(tmp_path / "model", texts=PROBES).holds
+    (tmp_path / "model" / "own.py").write_text("raise SystemExit")
+    with pytest.raises(ValueError, match="would run code of its own"):
+        check(tmp_path / "model", texts=PROBES)
 
 
 # -- check -------------------------------------------------------------------------------------
