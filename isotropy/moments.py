@@ -34,6 +34,7 @@ MERGE: dict[str, Literal["sum", "centered sum", "min", "max"]] = {
     "unit_weight2": "sum",
     "input_eps": "max",
     "product_eps": "max",
+    "noise": "max",
     "scatter": "centered sum",
     "third": "centered sum",
     "fourth": "centered sum",
@@ -106,6 +107,9 @@ class Moments:
     input_eps, product_eps : float
         Spacing of the coarsest type in which rows were stored, and in which they were multiplied:
         they decide below which eigenvalue there is only rounding noise.
+    noise : float
+        Variance along a direction that rounding may have left before these rows came here, as where
+        a corrector made them of others; 0 where that is not known.
 
     Notes
     -----
@@ -148,7 +152,7 @@ class Moments:
         self.total_weight = self.total_weight2 = 0.0
         self.norm_sum = self.norm_square_sum = self.unit_weight = self.unit_weight2 = 0.0
         self.norm_min, self.norm_max = np.inf, 0.0
-        self.input_eps = self.product_eps = 0.0
+        self.input_eps = self.product_eps = self.noise = 0.0
         self._lock = Lock()  # one object may be fed by several threads
         self._allocate(0)
 
@@ -401,7 +405,7 @@ class Moments:
         stored = spread + float(self.mean @ self.mean) / d
         wide = float(np.finfo(np.float64).eps)
         products = 8 * self.product_eps * spread if self.product_eps > wide else 0.0
-        return max(d * wide * largest, products, 16 * self.input_eps**2 * stored)
+        return max(d * wide * largest, products, 16 * self.input_eps**2 * stored, self.noise)
 
     def rank(self, tol: float | None = None) -> int:
         """Numerical rank of the covariance: how many eigenvalues are above `tol` times the largest.
@@ -486,7 +490,9 @@ class Moments:
             new = cls(**{name: info[name] for name in cls()._options()})
             new._allocate(int(info["n_features"]))
             for name in _NUMBERS:
-                value = info[name]
+                value = (
+                    info.get(name, 0.0) if name == "noise" else info[name]
+                )  # older files lack it
                 setattr(new, name, np.inf if name == "norm_min" and value is None else value)
             new.fourth = info["fourth"]
             if new.fourth is None:

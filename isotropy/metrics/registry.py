@@ -59,6 +59,11 @@ class Metric:
         Whether d in bounds, ideal and floor is the numerical rank, as where rows are whitened.
     takes_moments : bool
         Whether the function, given rows, takes their moments as ``moments``, to save a pass.
+    slow : bool
+        Whether it takes longer than all the others together, and is left out unless asked for.
+    jumps : str
+        Why it has no jackknife interval, where it has none: it counts, or is the value of the
+        largest or smallest of several, so that it does not follow the rows smoothly.
     """
 
     name: str
@@ -76,10 +81,20 @@ class Metric:
     value_p_value: Callable[[float, Moments], float] | None = None
     within_rank: bool = False
     takes_moments: bool = False
+    slow: bool = False
+    jumps: str = ""
 
     def bounds(self, d: int) -> tuple[float, float]:
         """The range in d dimensions."""
         return _at(self.range[0], d), _at(self.range[1], d)
+
+    def within(self, value: float, d: int) -> float:
+        """The value, no further than the range in d dimensions; NaN stays NaN.
+
+        Rounding, and the correction of a bias, may carry an estimate past what it estimates.
+        """
+        low, high = self.bounds(d)
+        return value if value != value else float(min(max(value, low), max(low, high)))
 
     def ideal_at(self, d: int) -> float | None:
         """The ideal in d dimensions; None where none is defined."""
@@ -179,6 +194,7 @@ REGISTERED = (
         needs="moments",
         cost="O(d)",
         source="Timkey & van Schijndel 2021",
+        jumps="it is the largest of several values",
     ),
     Metric(
         name="rogue_dimension_count",
@@ -191,6 +207,7 @@ REGISTERED = (
         cost="O(d)",
         source="Kovaleva et al. 2021",
         floor=cosine.rogue_dimension_floor,
+        jumps="it is a count",
     ),
     Metric(
         name="resultant_length",
@@ -326,6 +343,7 @@ REGISTERED = (
         cost=_SPECTRUM_COST,
         source="",
         floor=_of_spectrum(spectrum._rank),
+        jumps="it is a count",
     ),
     Metric(
         name="condition_number",
@@ -338,6 +356,7 @@ REGISTERED = (
         cost=_SPECTRUM_COST,
         source="",
         floor=_of_spectrum(spectrum._condition_number),
+        jumps="it is the smallest of several values",
     ),
     Metric(
         name="sphericity",
@@ -363,6 +382,7 @@ REGISTERED = (
         cost=_SPECTRUM_COST,
         source="Marchenko & Pastur 1967; Gavish & Donoho 2014",
         floor=lambda n, d: 0.0,
+        jumps="it is a count",
     ),
     Metric(
         name="spectrum_decay",
@@ -387,6 +407,7 @@ REGISTERED = (
         cost="O(n d^2) and 2 n d exponentials",
         source=_PARTITION_SOURCE,
         floor=partition.partition_floor,
+        jumps="it is the smallest of several values",
     ),
     Metric(
         name="partition_gaussian",
@@ -399,6 +420,7 @@ REGISTERED = (
         cost="O(d^3)",
         source=_PARTITION_SOURCE,
         floor=partition.partition_floor,
+        jumps="it is the smallest of several values",
     ),
     Metric(
         name="partition_first",
@@ -554,6 +576,8 @@ REGISTERED = (
         value_p_value=gaussianity.henze_zirkler_pvalue,
         within_rank=True,
         takes_moments=True,
+        jumps="it is the largest of several values",
+        slow=True,
     ),
     Metric(
         name="coordinate_skewness",
@@ -568,6 +592,7 @@ REGISTERED = (
         floor=partial(gaussianity.coordinate_floor, "skewness"),
         value_p_value=partial(gaussianity.coordinate_pvalue, "skewness"),
         takes_moments=True,
+        jumps="it is the largest of several values",
     ),
     Metric(
         name="coordinate_kurtosis",
@@ -582,6 +607,7 @@ REGISTERED = (
         floor=partial(gaussianity.coordinate_floor, "kurtosis"),
         value_p_value=partial(gaussianity.coordinate_pvalue, "kurtosis"),
         takes_moments=True,
+        jumps="it is the largest of several values",
     ),
     Metric(
         name="anderson_darling",
@@ -596,6 +622,7 @@ REGISTERED = (
         floor=partial(gaussianity.coordinate_floor, "anderson_darling"),
         value_p_value=partial(gaussianity.coordinate_pvalue, "anderson_darling"),
         takes_moments=True,
+        jumps="it is the largest of several values",
     ),
 )
 """The metrics of the library, in the order of a scorecard."""

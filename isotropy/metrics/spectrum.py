@@ -130,8 +130,9 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
     Returns
     -------
     float
-        From 1 to d, the ideal; a corrected value may pass d by chance. NaN where there is no
-        spread; corrected also for n < 4 and where an estimate is not positive.
+        From 1 to d, the ideal. A corrected estimate that passes either by chance is taken back to
+        it. NaN where there is no spread; corrected also for n < 4 and where an estimate is not
+        positive.
 
     Notes
     -----
@@ -146,7 +147,7 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
     """
     moments = gather(X, sample_weight)
     if corrected:
-        return _unbiased_participation_ratio(moments)
+        return float(np.clip(_unbiased_participation_ratio(moments), 1, moments.n_features))
     return _participation_ratio(eigenvalues(moments))
 
 
@@ -166,8 +167,8 @@ def isoscore(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> fl
     -------
     float
         From 0, one direction, to 1, isotropic; about (k - 1) / (d - 1) where k of d dimensions
-        are used evenly. A corrected value may pass 1 by chance. NaN for one dimension, where
-        there is no spread, and corrected for n < 4.
+        are used evenly. A corrected estimate that passes 1 by chance is taken back to it. NaN for
+        one dimension, where there is no spread, and corrected for n < 4.
 
     Notes
     -----

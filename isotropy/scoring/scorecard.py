@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
@@ -17,9 +19,10 @@ from isotropy._render import html_table, markdown_table, number, text_table
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments, is_small
-from isotropy.rows.arrays import as_matrix, is_block_source, is_dask
+from isotropy.rows.dask import DaskRows
 from isotropy.rows.door import as_rows
-from isotropy.rows.source import MappedRows
+from isotropy.rows.source import MappedRows, MemoryRows, Rows
+from isotropy.scoring._groups import quietly
 
 __all__ = ["Comparison", "Score", "Scorecard", "compare", "score"]
 
@@ -58,6 +61,9 @@ class Scorecard(Mapping[str, float]):
         Rows without a direction; None where the moments do not tell.
     left_out : dict of str to str
         Metrics that were not computed, with the reason and the way to get them.
+    notes : tuple of str
+        What to know when reading the values: that the rows are those a corrector was fitted on, or
+        that nothing but rounding noise is left of them, so that every value is NaN.
     """
 
     scores: dict[str, Score]
@@ -65,10 +71,14 @@ class Scorecard(Mapping[str, float]):
     n: float
     n_zero_rows: int | None
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> float:
         if name in self.left_out:
             raise KeyError(f"{name} was left out: it {self.left_out[name]}")
+        if name not in self.scores:
+            known(name)  # an unknown name is told its nearest
+            raise KeyError(f"{name} is not on this card; ask for it: metrics=[{name!r}].")
         return self.scores[name].value
 
     def __iter__(self) -> Iterator[str]:
@@ -86,6 +96,7 @@ class Scorecard(Mapping[str, float]):
             "n_zero_rows": self.n_zero_rows,
             "metrics": {name: asdict(score) for name, score in self.scores.items()},
             "left_out": dict(self.left_out),
+            "notes": list(self.notes),
         }
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -102,9 +113,7 @@ class Scorecard(Mapping[str, float]):
 
     def to_markdown(self) -> str:
         """A Markdown table, and what was left out."""
-        return "\n".join(
-            [markdown_table(*self._table()), *_bullets(_left_out_lines(self.left_out))]
-        )
+        return "\n".join([markdown_table(*self._table()), *_bullets(self._remarks())])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         header = ["metric", "value", "floor", "ideal", "better", "p-value", "std. error"]
@@ -123,6 +132,9 @@ class Scorecard(Mapping[str, float]):
         used = [k for k in range(len(header)) if k < 5 or any(row[k] for row in rows)]
         return [header[k] for k in used], [[row[k] for k in used] for row in rows]
 
+    def _remarks(self) -> list[str]:
+        return [*self.notes, *_left_out_lines(self.left_out)]
+
     def _caption(self) -> str:
         n, d = self.shape
         text = f"{n:,} rows, {d:,} dimensions"
@@ -131,7 +143,7 @@ class Scorecard(Mapping[str, float]):
         return text + (f", {self.n_zero_rows:,} zero rows" if self.n_zero_rows else "")
 
     def __str__(self) -> str:
-        return _report(self._caption(), self._table(), _left_out_lines(self.left_out))
+        return _report(self._caption(), self._table(), self._remarks())
 
     __repr__ = __str__
 
@@ -216,17 +228,24 @@ def score(
     """
     rows = _as_rows(X)
     chosen, left_out = _choose(rows, metrics)
-    moments = _gather_for(chosen, rows, sample_weight, weight_type)
-    return _score(rows, moments, chosen, left_out, sample_weight, weight_type)
+    with quietly(rows):
+        moments = _gather_for(chosen, rows, sample_weight, weight_type)
+        return _score(rows, moments, chosen, left_out, sample_weight, weight_type)
 
 
 def _as_rows(X: Any) -> Any:
-    """Moments and block sources as they are, Dask part by part, all else as a matrix."""
-    if is_dask(X):
-        from isotropy.rows.dask import DaskRows
-
-        return DaskRows(X)
-    return X if isinstance(X, Moments) or is_block_source(X) else as_matrix(X)
+    """Moments as they are, rows in memory as their array, other rows as they come in blocks."""
+    if isinstance(X, Moments):
+        return X
+    rows = as_rows(X)
+    n, d = rows.shape
+    if d >= 10 * n > 80:
+        warnings.warn(
+            f"X has {n:,} rows of {d:,} dimensions. Rows are embeddings: if its columns are, pass "
+            "X.T.",
+            stacklevel=3,
+        )
+    return rows.array if isinstance(rows, MemoryRows) else rows
 
 
 def _choose(rows: Any, names: MetricNames) -> tuple[list[Metric], dict[str, str]]:
@@ -242,9 +261,11 @@ def _choose(rows: Any, names: MetricNames) -> tuple[list[Metric], dict[str, str]
         costly["unit_gram"] = "needs the unit Gram matrix, a second pass: metrics='all' takes it"
     if not is_small(d, n):
         costly["rows"] = "needs the rows once more, at a cost: metrics='all' takes it"
-    chosen = [metric for metric in METRICS.values() if metric.needs not in costly]
-    left_out = {m.name: costly[m.needs] for m in METRICS.values() if m.needs in costly}
-    return chosen, left_out
+    slow = "takes longer than all the others: metrics='all' takes it"
+    left_out = {
+        m.name: costly.get(m.needs, slow) for m in METRICS.values() if m.needs in costly or m.slow
+    }
+    return [metric for metric in METRICS.values() if metric.name not in left_out], left_out
 
 
 def known(name: str) -> Metric:
@@ -271,8 +292,12 @@ def _score(
     weight_type: WeightType,
 ) -> Scorecard:
     scores, left_out = {}, dict(left_out)
+    nothing = _nothing_left(moments)
     for metric in chosen:
         try:
+            if nothing:
+                scores[metric.name] = _described(metric, float("nan"), moments)
+                continue
             if metric.needs != "rows":
                 value = metric.function(moments)
             elif isinstance(rows, Moments):
@@ -286,15 +311,26 @@ def _score(
             scores[metric.name] = _described(metric, float(value), moments)
     zero_rows = None if moments.unit == "none" else moments.n_zero_rows
     shape = (moments.n_rows, moments.n_features)
-    return Scorecard(scores, shape, moments.n_effective, zero_rows, left_out)
+    notes = (_NOTHING_LEFT,) if nothing else ()
+    return Scorecard(scores, shape, moments.n_effective, zero_rows, left_out, notes)
+
+
+def _nothing_left(moments: Moments) -> bool:
+    """Whether rows that a corrector made are within the rounding noise of those it was given."""
+    if not moments.noise > 0 or moments.scatter is None or moments.rank() > 0:
+        return False
+    return float(moments.mean @ moments.mean) <= moments.n_features * moments.noise
 
 
 def _described(metric: Metric, value: float, moments: Moments) -> Score:
     n, d = moments.n_effective, moments.rank() if metric.within_rank else moments.n_features
     low, high = metric.bounds(d)
+    value = metric.within(value, d)
     p_value = _where_known(metric.p_value, moments)
     if metric.value_p_value is not None:
         p_value = metric.value_p_value(value, moments)
+    if math.isnan(value) and p_value is not None:
+        p_value = float("nan")
     return Score(
         value=value,
         floor=metric.floor(n, d),
@@ -355,7 +391,7 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """A Markdown table, and what was left out."""
-        return "\n".join([markdown_table(*self._table()), *_bullets(self._left_out_lines())])
+        return "\n".join([markdown_table(*self._table()), *_bullets(self._remarks())])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         raw = next(iter(self.scorecards.values()))
@@ -372,8 +408,8 @@ class Comparison:
             rows.append([name, *values, number(known.floor), number(known.ideal)])
         return ["metric", *self.scorecards, "floor", "ideal"], rows
 
-    def _left_out_lines(self) -> list[str]:
-        """What no column has, then what single columns lack."""
+    def _remarks(self) -> list[str]:
+        """What holds of all columns, what none has, then what is said of single ones."""
         raw, *others = self.scorecards.items()
         lines = _left_out_lines(raw[1].left_out)
         for name, card in others:
@@ -382,13 +418,16 @@ class Comparison:
                 lines.append(f"{name}: {next(iter(lacking.values()))}")
             else:
                 lines += [f"{name}: {line}" for line in _left_out_lines(lacking)]
+            lines += [f"{name}: {note}" for note in card.notes if note != _IN_SAMPLE]
+        if any(_IN_SAMPLE in card.notes for _, card in others):
+            lines.insert(0, _IN_SAMPLE)
         return lines
 
     def _caption(self) -> str:
         return next(iter(self.scorecards.values()))._caption()
 
     def __str__(self) -> str:
-        return _report(self._caption(), self._table(), self._left_out_lines())
+        return _report(self._caption(), self._table(), self._remarks())
 
     __repr__ = __str__
 
@@ -418,10 +457,12 @@ def compare(
     correctors : dict of str to estimator or None
         Anything with `fit` and `transform`, pipelines included. None stands for the raw rows.
     metrics, sample_weight, weight_type
-        As in `score`. Weights reach `fit` too, unless `refit` is False.
+        As in `score`. Weights reach `fit` too, unless `refit` is False, and mean the same there: a
+        corrector's own `weight_type` gives way.
     refit : bool, default=True
-        Fit a clone of each corrector to `X`; the estimators given stay as they are. False takes
-        them as fitted already, on other rows perhaps.
+        Fit a clone of each corrector to `X`; the estimators given stay as they are. Scores are
+        then in-sample, of the rows fitted on, and a note says so. False takes the correctors as
+        fitted already, on other rows perhaps.
 
     Returns
     -------
@@ -429,8 +470,10 @@ def compare(
 
     Raises
     ------
+    TypeError
+        If `correctors` is no mapping, or holds a class or something without fit and transform.
     ValueError
-        If a corrector cannot be fitted from what is given, or as in `score`.
+        If a corrector is named "raw", cannot be fitted from what is given, or as in `score`.
 
     Examples
     --------
@@ -441,36 +484,109 @@ def compare(
     >>> {name: round(card["mean_cosine"], 1) + 0.0 for name, card in table.scorecards.items()}
     {'raw': 0.5, 'centred': 0.0}
     """
+    _check_named(correctors, refit)
     rows = _as_rows(X)
     chosen, left_out = _choose(rows, metrics)
-
-    def card(rows: Any, moments: Moments | None = None) -> Scorecard:
-        if moments is None:
-            moments = _gather_for(chosen, rows, sample_weight, weight_type)
-        return _score(rows, moments, chosen, left_out, sample_weight, weight_type)
-
-    moments = _gather_for(chosen, rows, sample_weight, weight_type)
-    cards = {"raw": card(rows, moments)}
-    for name, corrector in correctors.items():
-        if corrector is None:
-            cards[name] = cards["raw"]
-            continue
-        if refit:
-            corrector = _fitted(name, corrector, rows, moments, sample_weight)
-        if isinstance(rows, Moments):
-            cards[name] = _score_mapped(corrector, rows, chosen)
-        elif is_dask(getattr(rows, "source", None)) and hasattr(corrector, "affine_map_"):
-            cards[name] = card(_as_rows(corrector.transform(rows.source)))
-        elif any(metric.needs == "rows" for metric in chosen):
-            cards[name] = card(in_memory(_corrected(rows, corrector)))
-        else:
-            cards[name] = card(_corrected(rows, corrector))
+    how = (chosen, left_out, sample_weight, weight_type)
+    with quietly(rows):
+        moments = _gather_for(chosen, rows, sample_weight, weight_type)
+        cards = {_RAW: _score(rows, moments, *how)}
+        for name, corrector in correctors.items():
+            if corrector is None:
+                cards[name] = cards[_RAW]
+                continue
+            if refit:
+                corrector = _fitted(name, corrector, rows, moments, sample_weight, weight_type)
+            card = _card_after(corrector, rows, moments, how)
+            cards[name] = replace(card, notes=(*card.notes, _IN_SAMPLE)) if refit else card
     return Comparison(cards)
 
 
-def _fitted(name: str, corrector: Any, rows: Any, moments: Moments, sample_weight: Any) -> Any:
-    """A clone fitted to the moments at hand where it can be, else to the rows."""
+_RAW = "raw"
+_IN_SAMPLE = (
+    "Each corrector is scored on the rows it was fitted on: later rows score a little less."
+)
+_NOTHING_LEFT = "No spread left: what there is lies within the rounding noise of the rows given."
+
+
+def _check_named(correctors: Any, refit: bool) -> None:
+    """Raise where `correctors` is no mapping of names to objects that transform."""
+    if not isinstance(correctors, Mapping):
+        kind = type(correctors).__name__
+        raise TypeError(
+            f"correctors must be a mapping of names to correctors, got a {kind}. Name each: "
+            'compare(X, {"whitened": Whitening()}).'
+        )
+    if _RAW in correctors:
+        raise ValueError(
+            "'raw' is the name of the rows as they came; give the corrector another name."
+        )
+    for name, corrector in correctors.items():
+        if isinstance(corrector, type):
+            raise TypeError(
+                f"corrector {name!r} is the class {corrector.__name__}; make one of it: "
+                f"{corrector.__name__}()."
+            )
+        missing = [m for m in ("fit", "transform")[not refit :] if not hasattr(corrector, m)]
+        if corrector is not None and missing:
+            raise TypeError(
+                f"corrector {name!r} is a {type(corrector).__name__}, which has no {missing[0]}. "
+                "A corrector has fit and transform; None stands for the rows as they are."
+            )
+
+
+def _card_after(corrector: Any, rows: Any, before: Moments, how: tuple[Any, ...]) -> Scorecard:
+    """The scorecard of the rows that a fitted corrector makes."""
+    chosen, left_out, sample_weight, weight_type = how
+    if isinstance(rows, Moments):
+        return _score_mapped(corrector, rows, chosen)
+    corrected: Any = _corrected(rows, corrector)
+    if any(metric.needs == "rows" for metric in chosen) and not isinstance(corrected, DaskRows):
+        corrected = in_memory(corrected)
+    moments = _gather_for(chosen, corrected, sample_weight, weight_type)
+    moments.noise = max(moments.noise, _noise_after(corrector, before))
+    return _score(corrected, moments, chosen, left_out, sample_weight, weight_type)
+
+
+def _noise_after(corrector: Any, before: Moments) -> float:
+    """The variance along a direction that rounding alone may leave after an affine corrector.
+
+    The rounding noise of the rows given, times the largest factor of the map; 0 where it is not
+    known. Rows that the map leaves next to nothing of are noise still when scaled to length one.
+    """
+    affine = getattr(corrector, "affine_map_", None)
+    if affine is None or before.scatter is None:
+        return 0.0
+    normalize = getattr(corrector, "normalize", "none")
+    noise = before.noise_floor(float(before.eigenvalues(0)[0]))
+    if normalize in ("before", "both") and not before.normalize:
+        noise /= max(before.norm_square_sum / before.total_weight, noise)
+    gain = float(np.linalg.norm(affine.matrix, 2)) ** 2
+    if affine.removed is not None:  # subtracted from the row itself
+        gain = max(1.0, gain)
+    noise *= gain
+    if normalize == "after":
+        mean = affine.apply(before.mean[None])[0]
+        size = np.vdot(affine.matrix, before.covariance(0) @ affine.matrix) + mean @ mean
+        noise /= max(float(size), noise, np.finfo(float).tiny)
+    return float(noise)
+
+
+def _fitted(
+    name: str,
+    corrector: Any,
+    rows: Any,
+    moments: Moments,
+    sample_weight: Any,
+    weight_type: WeightType,
+) -> Any:
+    """A clone fitted to the moments at hand where they are of the kind it wants, else to the rows.
+
+    The weights mean to it what they mean to the metrics.
+    """
     fitted = clone(corrector, safe=False)
+    if "weight_type" in getattr(fitted, "get_params", dict)():
+        fitted.set_params(weight_type=moments.weight_type)
     from_moments = hasattr(fitted, "fit_moments")
     if isinstance(rows, Moments):
         if not from_moments:
@@ -479,12 +595,11 @@ def _fitted(name: str, corrector: Any, rows: Any, moments: Moments, sample_weigh
                 "rows, or fit it first and say refit=False."
             )
         return fitted.fit_moments(moments)
-    if from_moments:
-        try:
-            return fitted.fit_moments(moments)
-        except ValueError:  # it wants other moments, say of normalized rows: fit gathers them
-            pass
-    else:
+    normalizes = getattr(fitted, "normalize", "none") in ("before", "both")
+    weighs = getattr(fitted, "weight_type", "frequency")
+    if from_moments and not normalizes and weighs == moments.weight_type:
+        return fitted.fit_moments(moments)
+    if not from_moments:
         rows = in_memory(rows)
     if sample_weight is None:
         return fitted.fit(rows)
@@ -509,6 +624,7 @@ def _score_mapped(corrector: Any, moments: Moments, chosen: Sequence[Metric]) ->
     else:
         mean = affine.apply(moments.mean[None])[0]
         mapped = moments.mapped(affine.matrix, mean)
+        mapped.noise = max(mapped.noise, _noise_after(corrector, moments))
         card = _score(mapped, mapped, chosen, {}, None, moments.weight_type)
         return replace(card, left_out=dict.fromkeys(card.left_out, "needs the corrected rows"))
     n, d = moments.n_effective, moments.n_features
@@ -516,8 +632,10 @@ def _score_mapped(corrector: Any, moments: Moments, chosen: Sequence[Metric]) ->
     return Scorecard({}, (moments.n_rows, d), n, None, left_out)
 
 
-def _corrected(rows: Any, corrector: Any) -> MappedRows:
+def _corrected(rows: Any, corrector: Any) -> Rows:
     """Rows as a corrector gives them back, never all at once."""
+    if isinstance(rows, DaskRows) and hasattr(corrector, "affine_map_"):
+        return as_rows(corrector.transform(rows.source))
     rows = as_rows(rows)
     width = corrector.transform(rows.take([0])).shape[1]
     return MappedRows(rows, corrector.transform, width)

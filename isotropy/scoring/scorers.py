@@ -62,7 +62,7 @@ class _MetricScorer:
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
         metric: Metric = METRICS[self.name]
         rows = as_rows(estimator.transform(X)).in_memory()
-        value = metric.function(rows)
+        value = metric.within(metric.function(rows), rows.shape[1])
         if metric.better is not None:
             return value if metric.better == "higher" else -value
         ideal = metric.ideal_at(rows.shape[1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from isotropy.metrics._inputs import NeedsRows, WeightType, is_streamed
+from isotropy.metrics._inputs import NeedsRows, WeightType, in_memory, is_streamed
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, raise_on_bad_row
@@ -26,12 +26,25 @@ class Interval:
     Attributes
     ----------
     value : float
-        Of all rows.
+        Of all rows, as `score` has it.
     low, high : float
-        Bounds of the interval; its middle is the value freed of the jackknife's estimate of bias.
+        Bounds of the interval. It is centred at the value freed of the jackknife's estimate of its
+        bias, reaches the value itself where the bias is the larger, and ends where the metric's
+        range does. NaN where there is none.
     standard_error : float
     bias : float
         Estimate of how far few rows have pulled the value away.
+    reason : str
+        Why there is no interval; empty where there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.scoring import intervals
+    >>> X = np.random.default_rng(0).normal(size=(200, 16))
+    >>> found = intervals(X, ["numerical_rank"])["numerical_rank"]
+    >>> found.value, found.low, found.reason
+    (16.0, nan, 'it is a count')
     """
 
     value: float
@@ -39,6 +52,7 @@ class Interval:
     high: float
     standard_error: float
     bias: float
+    reason: str = ""
 
 
 def group_moments(
@@ -126,7 +140,7 @@ def intervals(
     X : array of shape (n, d), `isotropy.io` rows, or a list of Moments
         A list of Moments is taken as the groups: files, days or machines for example.
     metrics : sequence of str, optional
-        Names of `METRICS`; by default all that moments suffice for.
+        Names of `METRICS`; by default all that have an interval and that moments suffice for.
     sample_weight : array of shape (n,), optional
     n_groups : int, default=20
     level : float, default=0.95
@@ -136,7 +150,8 @@ def intervals(
     Returns
     -------
     dict of str to Interval
-        NaN bounds where a metric is undefined on one of the parts.
+        NaN bounds, with the reason, where a metric is undefined on one of the parts, and for
+        counts, largest and smallest values, which the jackknife does not serve.
 
     Raises
     ------
@@ -148,8 +163,9 @@ def intervals(
     One pass over the rows for all metrics of moments, then ``n_groups`` times O(d^3); a metric of
     rows is computed ``n_groups`` times. With g groups, values v_i without group i and their mean m,
     the standard error is ``sqrt((g - 1) / g sum (v_i - m)^2)``, the bias ``(g - 1) (m - v)``, and
-    the interval that of Student's t with g - 1 degrees of freedom. Not for counts such as the
-    numerical rank, which jump.
+    the interval that of Student's t with g - 1 degrees of freedom. Counts, such as the numerical
+    rank, and largest or smallest values, such as I(W), jump: their intervals would cover less than
+    they say, so they get none.
 
     References
     ----------
@@ -167,7 +183,7 @@ def intervals(
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level!r}.")
     if metrics is None:
-        chosen = [metric for metric in METRICS.values() if metric.needs == "moments"]
+        chosen = [m for m in METRICS.values() if m.needs == "moments" and not m.jumps]
     else:
         chosen = [known(name) for name in metrics]
     if isinstance(X, (list, tuple)) and X and all(isinstance(part, Moments) for part in X):
@@ -188,11 +204,16 @@ def intervals(
     whole, others = _without_each(groups)
     found = {}
     for metric in chosen:
+        d = whole.rank() if metric.within_rank else whole.n_features
+        if metric.jumps:
+            value = _whole_value(metric, whole, rows, sample_weight, weight_type)
+            found[metric.name] = _none(metric.within(value, d), metric.jumps)
+            continue
         if metric.needs == "rows":
             values = _of_rows(metric, rows, sample_weight, len(groups), weight_type, random_state)
         else:
             values = [metric.function(moments) for moments in (whole, *others)]
-        found[metric.name] = _interval(values[0], np.array(values[1:]), level)
+        found[metric.name] = _interval(metric, values, d, level)
     return found
 
 
@@ -230,11 +251,30 @@ def _of_rows(
     return values
 
 
-def _interval(value: float, parts: np.ndarray, level: float) -> Interval:
-    g = len(parts)
-    mean = float(parts.mean())
+def _whole_value(
+    metric: Metric, whole: Moments, rows: Any, sample_weight: Any, weight_type: WeightType
+) -> float:
+    if metric.needs != "rows":
+        return metric.function(whole)
+    if rows is None:
+        raise NeedsRows(f"{metric.name} needs the rows in memory, as an array.")
+    return metric.function(in_memory(rows), sample_weight, weight_type=weight_type)
+
+
+def _none(value: float, reason: str) -> Interval:
+    nan = float("nan")
+    return Interval(value, nan, nan, nan, nan, reason)
+
+
+def _interval(metric: Metric, values: list[float], d: int, level: float) -> Interval:
+    """From the value of all rows, and those without each of the groups."""
+    value, parts = metric.within(float(values[0]), d), np.array(values[1:])
+    if not np.isfinite([value, *parts]).all():
+        return _none(value, "it is not finite on all rows, or not without one of the groups")
+    g, mean = len(parts), float(parts.mean())
     error = float(np.sqrt((g - 1) / g * np.square(parts - mean).sum()))
     bias = (g - 1) * (mean - value)
     reach = float(student.ppf((1 + level) / 2, g - 1)) * error
     middle = value - bias
-    return Interval(float(value), middle - reach, middle + reach, error, bias)
+    low, high = min(value, middle - reach), max(value, middle + reach)
+    return Interval(value, metric.within(low, d), metric.within(high, d), error, bias)
