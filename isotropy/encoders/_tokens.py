@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, MeanRemoval
-from isotropy.rows.arrays import as_matrix, is_torch
+from isotropy.rows.arrays import is_torch
+from isotropy.rows.door import as_rows
 
 __all__ = ["MultiVectorCorrector"]
 
@@ -229,15 +230,13 @@ def _blocks(documents: Any, mask: Any) -> Iterator[tuple[np.ndarray, np.ndarray]
         raise ValueError("mask goes with an (n, tokens, d) array of padded documents.")
     held: list[np.ndarray] = []
     for at, document in enumerate(documents):
-        tokens = _tokens(document, at)
-        if is_torch(tokens):
-            tokens = tokens.detach().cpu().float().numpy()
+        tokens = as_rows(document, name=f"document {at}").in_memory()
         if held and tokens.shape[1] != held[0].shape[1]:
             raise ValueError(
                 f"Document {at} has tokens of {tokens.shape[1]} dimensions, those before it of "
                 f"{held[0].shape[1]}."
             )
-        held.append(as_matrix(tokens))
+        held.append(tokens)
         if sum(map(len, held)) >= _TOKENS_AT_ONCE:
             yield _joined(held)
             held = []

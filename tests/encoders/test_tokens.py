@@ -99,7 +99,7 @@ def test_torch_documents_come_back_as_torch():
     [
         (lambda: MultiVectorCorrector(scope="batch").fit(documents()), "scope must be one of"),
         (lambda: MultiVectorCorrector().fit([]), "no token to fit on"),
-        (lambda: MultiVectorCorrector().fit([np.ones(4)]), r"Document 0 must be .* shape \(4,\)"),
+        (lambda: MultiVectorCorrector().fit([np.ones(4)]), r"ocument 0 must be .* shape \(4,\)"),
         (lambda: MultiVectorCorrector().fit(np.ones((3, 4))), "Put one document in a list"),
         (lambda: MultiVectorCorrector().fit([np.ones((2, 4)), np.ones((2, 3))]), "Document 1 has"),
         (
