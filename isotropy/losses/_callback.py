@@ -62,7 +62,10 @@ class IsotropyCallback(TrainerCallback):
 
     Notes
     -----
-    The log's names are ``eval_isotropy_<representation>_<metric>``. Only the first process scores.
+    The log's names are ``eval_isotropy_<representation>_<metric>``. They are among the metrics of
+    the evaluation too, so ``metric_for_best_model="isotropy_output_isoscore"`` keeps the most
+    isotropic model; then every evaluation is scored, whatever the budget. Only the first process
+    scores.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class IsotropyCallback(TrainerCallback):
         self._warned: set[str] = set()
         self._began = self._spent = self._last = self.seconds_at_start = 0.0
         self._step = -1
+        self._logs: dict[str, float] = {}
 
     # -- events --------------------------------------------------------------------------------
 
@@ -110,11 +114,14 @@ class IsotropyCallback(TrainerCallback):
         self.seconds_at_start, self._spent = self._last, 0.0
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Score, where the budget allows it."""
+        """Score, where the budget allows it or the best model is chosen by a figure of it."""
         elapsed = time.perf_counter() - self._began - self._spent
         within = self.budget is None or self._spent + self._last <= self.budget * elapsed
-        if within or not self._began:
+        chosen_by = str(getattr(args, "metric_for_best_model", "")).removeprefix("eval_")
+        if within or not self._began or chosen_by.startswith("isotropy_"):
             self._run(state, kwargs["model"])
+        if self._step == state.global_step:  # the trainer chooses the best model by these
+            (kwargs.get("metrics") or {}).update(self._logs)
 
     def _run(self, state: Any, model: Any) -> None:
         if not state.is_world_process_zero or state.global_step == self._step:
@@ -124,10 +131,12 @@ class IsotropyCallback(TrainerCallback):
         for name, rows in self._representations(model):
             if not np.isfinite(rows).all():
                 self._warn(name, "it holds NaN or infinity, so the training has diverged")
+                logs |= {f"eval_isotropy_{name}_{metric}": np.nan for metric in self.metrics}
                 continue
             card = score(rows, [*dict.fromkeys((*self.metrics, "mean_cosine", "effective_rank"))])
             logs |= {f"eval_isotropy_{name}_{metric}": card[metric] for metric in self.metrics}
             self._watch(name, card["mean_cosine"], card["effective_rank"])
+        self._logs = logs
         self.history.append({"step": state.global_step, **logs})
         self._last = time.perf_counter() - start
         self._spent += self._last

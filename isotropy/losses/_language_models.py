@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from isotropy.losses._training import Schedule, check_weight, factor_at
+from isotropy.losses._base import past_of
+from isotropy.losses._training import Schedule, check_regularizer, check_weight, factor_at
 
 __all__ = ["embedding_matrices", "regularize_embeddings"]
 
@@ -16,7 +17,7 @@ Which = Literal["input", "output", "both"]
 
 
 def embedding_matrices(model: Any, embeddings: Which = "both") -> dict[str, Tensor]:
-    """The embedding matrices of a transformers model, each once.
+    """The embedding matrices of a transformers model, each once, adapters included.
 
     Parameters
     ----------
@@ -29,12 +30,22 @@ def embedding_matrices(model: Any, embeddings: Which = "both") -> dict[str, Tens
     Returns
     -------
     dict of str to tensor of shape (vocabulary, d)
-        By name, ``input_embeddings`` and ``output_embeddings``, or ``embeddings`` where tied.
+        By name, ``input_embeddings`` and ``output_embeddings``, or ``embeddings`` where tied. Of
+        a model that PEFT has wrapped they are the matrices that it computes with, what LoRA adds
+        to them included; one that LoRA changes at one end alone is tied no longer.
 
     Raises
     ------
     ValueError
-        Where the model has no such matrix.
+        Where the model has no such matrix, or an adapter does not say what it adds to it.
+
+    Examples
+    --------
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> from isotropy.losses import embedding_matrices
+    >>> config = GPT2Config(vocab_size=50, n_positions=8, n_embd=16, n_layer=1, n_head=2)
+    >>> {name: tuple(m.shape) for name, m in embedding_matrices(GPT2LMHeadModel(config)).items()}
+    {'embeddings': (50, 16)}
     """
     if embeddings not in ("input", "output", "both"):
         raise ValueError(f"embeddings must be 'input', 'output' or 'both', got {embeddings!r}.")
@@ -42,7 +53,7 @@ def embedding_matrices(model: Any, embeddings: Which = "both") -> dict[str, Tens
     found: dict[str, Tensor] = {}
     for name in names:
         module = getattr(model, f"get_{name}_embeddings", lambda: None)()
-        weight = getattr(module, "weight", None)
+        weight = _matrix(module)
         if isinstance(weight, Tensor) and not any(weight is other for other in found.values()):
             found[f"{name}_embeddings"] = weight
         elif isinstance(weight, Tensor):
@@ -50,6 +61,39 @@ def embedding_matrices(model: Any, embeddings: Which = "both") -> dict[str, Tens
     if not found:
         raise ValueError(f"{type(model).__name__} has no {embeddings} embeddings to regularize.")
     return found
+
+
+def _matrix(module: Any) -> Any:
+    """The matrix that a module computes with: what an adapter of PEFT adds to it included."""
+    weight = getattr(module, "weight", None)
+    if not hasattr(module, "base_layer") or module.merged or module.disable_adapters:
+        return weight
+    adapters = list(module.active_adapters)
+    if hasattr(module, "get_merged_weights"):
+        return module.get_merged_weights(adapters)
+    adapters = [name for name in adapters if name in getattr(module, "scaling", adapters)]
+    in_parts = getattr(module, "use_dora", {})
+    if not hasattr(module, "get_delta_weight") or any(in_parts.get(name) for name in adapters):
+        raise ValueError(
+            f"The adapter {type(module).__name__} of the embeddings adds no matrix to theirs that "
+            "could be regularized: train them by LoRA, or whole (modules_to_save)."
+        )
+    for name in adapters:
+        weight = weight + module.get_delta_weight(name)
+    return weight
+
+
+def _trained_matrices(model: Any, embeddings: Which) -> dict[str, Tensor]:
+    """Those that training changes; an error where there are none."""
+    matrices = embedding_matrices(model, embeddings)
+    trained = {name: matrix for name, matrix in matrices.items() if matrix.requires_grad}
+    if not trained:
+        raise ValueError(
+            f"{' and '.join(matrices)} of {type(model).__name__} are not trained "
+            "(requires_grad=False), so a regularizer of them would have no effect. Unfreeze them; "
+            "with PEFT, name the embeddings in target_modules or modules_to_save."
+        )
+    return trained
 
 
 def regularize_embeddings(
@@ -71,31 +115,47 @@ def regularize_embeddings(
     ----------
     trainer : transformers.Trainer
     regularizer : Regularizer
-        For example ``MeanCosine()``, the cosine regularizer of Gao et al.
+        For example ``MeanCosine()``, the cosine regularizer of Gao et al. Running moments
+        (``momentum``) are those of each matrix.
     weight : float, default=1.0
         Gao et al. take 1. May be negative.
     embeddings : {"input", "output", "both"}, default="both"
-        Tied matrices count once.
+        Tied matrices count once. Of a model that is trained in part, those that are trained.
     schedule : int or callable, optional
-        Steps over which the weight rises from 0, or a function of the step that gives a factor of
-        the weight.
+        Steps of the optimizer over which the weight rises from 0, or a function of the step that
+        gives a factor of the weight. A resumed run goes on where it was.
 
     Raises
     ------
+    TypeError
+        Where `regularizer` is no module.
     ValueError
-        Where the model has no such matrix, or the trainer was given one already.
+        Where the model has no such matrix, or none that is trained, or the trainer was given a
+        regularizer already. Where `regularizer` cannot be one of a matrix: it compares two views,
+        keeps past rows (``queue``), gathers those of other ranks, or has parameters of its own,
+        which the trainer's optimizer would not train.
 
     Notes
     -----
     Every rank of a data-parallel run computes the same term, so leave ``gather`` of the
     regularizer off. Sharded parameters (ZeRO-3, FSDP) are not whole on any rank, and not supported.
+    The cost is that of the regularizer on the whole matrix, at each batch.
+
+    References
+    ----------
+    Gao et al. 2019, "Representation degeneration problem in training natural language generation
+    models", section 5.
+
+    Examples
+    --------
+    >>> from isotropy.losses import MeanCosine, regularize_embeddings
+    >>> regularize_embeddings(trainer, MeanCosine(), weight=1.0)  # doctest: +SKIP
     """
     check_weight(weight, schedule)
-    if getattr(regularizer, "gather", False):
-        raise ValueError("gather=True is for rows of a batch: every rank holds the whole matrix.")
+    _check_for_matrices(regularizer)
     if "compute_loss" in vars(trainer):
         raise ValueError("compute_loss of this trainer has been replaced already.")
-    embedding_matrices(trainer.model, embeddings)  # so that a wrong one is named before training
+    _trained_matrices(trainer.model, embeddings)  # so that a wrong one is named before training
     compute_loss, log = trainer.compute_loss, trainer.log
     since_log: dict[str, Any] = {"total": 0.0, "steps": 0}
 
@@ -104,9 +164,11 @@ def regularize_embeddings(
         if not model.training:
             return result
         whole = self.accelerator.unwrap_model(model)
-        matrices = embedding_matrices(whole, embeddings).values()
-        factor = weight * factor_at(schedule, self.state.global_step)
-        term = factor * torch.stack([regularizer(matrix) for matrix in matrices]).sum()
+        values = []
+        for name, matrix in _trained_matrices(whole, embeddings).items():
+            with past_of(regularizer, name):
+                values.append(regularizer(matrix))
+        term = weight * factor_at(schedule, self.state.global_step) * torch.stack(values).sum()
         since_log["total"] = since_log["total"] + term.detach()
         since_log["steps"] += 1
         if _scaled_for_accumulation(self, kwargs.get("num_items_in_batch")):
@@ -123,6 +185,29 @@ def regularize_embeddings(
 
     trainer.compute_loss = types.MethodType(with_regularizer, trainer)
     trainer.log = types.MethodType(with_term, trainer)
+
+
+def _check_for_matrices(regularizer: nn.Module) -> None:
+    """Refuse what cannot regularize one matrix that comes whole at each step."""
+    check_regularizer(regularizer)
+    name = type(regularizer).__name__
+    if getattr(regularizer, "n_views", 1) != 1:
+        raise ValueError(
+            f"{name} compares two views of the same rows, and a matrix of embeddings is one. Take "
+            "a regularizer of one view, such as MeanCosine; RegularizedLoss takes two, of pairs."
+        )
+    if getattr(regularizer, "gather", False):
+        raise ValueError("gather=True is for rows of a batch: every rank holds the whole matrix.")
+    if getattr(regularizer, "queue", 0):
+        raise ValueError(
+            "queue is for rows of batches: a matrix comes whole at each step, and past rows would "
+            "be its own past copies."
+        )
+    if any(parameter.requires_grad for parameter in regularizer.parameters()):
+        raise ValueError(
+            f"{name} has parameters of its own, which the trainer's optimizer would not train: "
+            "freeze them (requires_grad_(False))."
+        )
 
 
 def _scaled_for_accumulation(trainer: Any, n_items: Any) -> bool:

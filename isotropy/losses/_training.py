@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from isotropy.losses._base import Regularizer
+from isotropy.losses._base import RowRegularizer, past_of
 
 __all__ = ["RegularizedLoss"]
 
 Schedule = int | Callable[[int], float] | None
+Features = Mapping[str, Any]
 
 
 class RegularizedLoss(nn.Module):
     """A loss of sentence-transformers and a weighted regularizer of the same embeddings.
 
-    Nothing is encoded twice: the regularizer takes the embeddings that the loss has computed. With
-    a loss that caches gradients it takes those of the whole batch, of any size, in the same memory.
+    Nothing is encoded twice: the regularizer takes the embeddings of each column as the encoder
+    gives them to the loss, each column once. With a loss that caches gradients it takes those of
+    the whole batch, of any size, in the same memory.
 
     Parameters
     ----------
     model : SentenceTransformer
         The one that `loss` holds.
     loss : nn.Module
-        Any loss of sentence-transformers, ``MatryoshkaLoss`` and the cached ones included. Of
-        Matryoshka's widths the regularizer takes the widest.
+        Any loss of sentence-transformers, the layered ones (``MatryoshkaLoss``,
+        ``AdaptiveLayerLoss``) and the cached ones included: of their layers and widths the
+        regularizer takes the encoder's own output. Another `RegularizedLoss` adds its term.
     regularizer : Regularizer
-        One of `isotropy.losses`, or any module that makes a scalar of rows (n, d).
+        One of `isotropy.losses`, or any module that makes a scalar of rows (n, d). Its parameters
+        are trained beside the encoder's.
     weight : float, default=1.0
         May be negative: less isotropy, as I-STAR does.
     schedule : int or callable, optional
-        Steps over which the weight rises from 0, or a function of the step (batches of training
-        so far, from 0) that gives a factor of the weight.
+        Steps over which the weight rises from 0, or a function of the step (of the optimizer,
+        from 0) that gives a factor of the weight. Needs `follow`. Evaluation takes the full
+        weight, so that its figures of different steps compare.
     columns : {"each", "together"}, default="each"
         Regularize each column of the dataset (anchors, positives, ...) alone and take the mean, or
         their rows together, where a pair that belongs together counts as any other. Each column
-        has its own running moments. A regularizer of two views takes the first two columns.
+        has its own running moments and past rows. A regularizer of two views takes the first two
+        columns.
 
-    Returns
-    -------
-    dict of str to tensor
-        From a call with features and labels: ``base_loss`` (or the terms that the loss gives
-        itself) and ``regularizer``, the weighted term. `SentenceTransformerTrainer` trains on their
-        sum and logs each.
+    Raises
+    ------
+    TypeError
+        Where `loss` or `regularizer` is no module.
+    ValueError
+        Where another argument is out of its range. When called: where a regularizer of two views
+        meets a loss that does not embed the first two columns, or a schedule follows nothing.
+    RuntimeError
+        When called: where the loss embeds with another model than `model`.
+
+    Notes
+    -----
+    A call gives a dict of tensors: ``base_loss`` (or the terms that the loss gives itself) and
+    ``regularizer``, the weighted term (``regularizer_2`` and so on where the loss has one
+    already). `SentenceTransformerTrainer` trains on their sum and logs each. The cost is that of
+    the regularizer alone.
+
+    Some losses embed but some of the columns with the model that is trained, and these alone are
+    regularized: ``ContrastiveTensionLoss`` (the second; a copy embeds the first),
+    ``ContrastiveTensionLossInBatchNegatives`` and ``DenoisingAutoEncoderLoss`` (the first).
 
     Examples
     --------
@@ -68,80 +88,138 @@ class RegularizedLoss(nn.Module):
         super().__init__()
         if not isinstance(loss, nn.Module):
             raise TypeError(f"loss must be a loss of sentence-transformers, got {loss!r}.")
-        if not isinstance(regularizer, nn.Module):
-            raise TypeError(
-                f"regularizer must be a module such as MeanCosine(), got {regularizer!r}."
-            )
+        check_regularizer(regularizer)
         if columns not in ("each", "together"):
             raise ValueError(f"columns must be 'each' or 'together', got {columns!r}.")
         check_weight(weight, schedule)
-        self.model, self.loss = model, loss
-        self.regularizers = nn.ModuleList([regularizer])
+        self.model, self.loss, self.regularizer = model, loss, regularizer
         self.weight, self.schedule, self.columns = weight, schedule, columns
-        self._step = 0
+        self._step: Callable[[], int] | None = None
 
-    @property
-    def regularizer(self) -> nn.Module:
-        """The regularizer, of the first column where each has its own."""
-        return self.regularizers[0]
+    def follow(self, trainer: Any) -> None:
+        """Take the step of the schedule from a trainer, so that it goes on where training does.
+
+        Parameters
+        ----------
+        trainer : SentenceTransformerTrainer or callable
+            The trainer of this loss: the step is its ``state.global_step``, of the optimizer,
+            which a resumed run continues. For a loop of your own, a function without arguments
+            that gives the number of optimizer steps so far. Losses within this one follow too.
+
+        Raises
+        ------
+        TypeError
+            Where `trainer` is neither.
+
+        Examples
+        --------
+        >>> loss.follow(trainer)  # doctest: +SKIP
+        >>> loss.follow(lambda: step)  # doctest: +SKIP
+        """
+        step = _step_of(trainer)
+        for module in self.modules():
+            if isinstance(module, RegularizedLoss):
+                module._step = step
 
     def forward(
-        self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
+        self, sentence_features: Iterable[Features], labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Both terms of a batch."""
+        """Both terms of a batch.
+
+        Parameters
+        ----------
+        sentence_features : iterable of mappings
+            The tokens of each column.
+        labels : tensor, optional
+            Passed on to the loss.
+        """
         features = list(sentence_features)
         training = self.model.training
-        weight = self.weight * factor_at(self.schedule, self._step)
-        self._step += training
+        weight = self.weight * (self._factor() if training else 1.0)
         # A trainer sets the model to evaluation, not the loss.
-        self.regularizers.train(training)
+        self.regularizer.train(training)
         if weight == 0:
-            return _terms(self.loss(features, labels))
+            return self._with_term(self.loss(features, labels), torch.zeros(()))
+        ids = self._ids(features) if training else None
         cached = _with_gradient_cache(self.loss)
         if cached is not None:
             found: list[Tensor] = []
-            with _replaced(cached, self._beside(cached.calculate_loss, weight, found)):
-                terms = _terms(self.loss(features, labels))
-            term = torch.stack(found).sum() if found else None
+            beside = self._beside(cached.calculate_loss, weight, ids, found)
+            with _replaced(cached, "calculate_loss", beside):
+                base = self.loss(features, labels)
+            term = found[0] if found else None
         else:
-            with _embeddings_of(self.model) as captured:
-                terms = _terms(self.loss(features, labels))
-            rows = _columns(captured, len(features))
-            term = weight * self._measure(rows) if rows else None
+            seen = _Columns(features)
+            with _replaced(self.model, "forward", seen.watched(self.model.forward)):
+                base = self.loss(features, labels)
+            term = weight * self._measure(seen.rows, ids) if seen.rows else None
         if term is None:
             raise RuntimeError(
                 f"{type(self.loss).__name__} did not embed with the model that RegularizedLoss was "
                 "given: both must hold the same SentenceTransformer."
             )
-        return {**terms, "regularizer": term}
+        return self._with_term(base, term)
 
-    def _measure(self, columns: list[Tensor]) -> Tensor:
+    def _factor(self) -> float:
+        if self.schedule is not None and self._step is None:
+            raise ValueError(
+                "A schedule needs the step of the training: loss.follow(trainer), or in a loop of "
+                "your own loss.follow(a function that gives the number of optimizer steps so far)."
+            )
+        return factor_at(self.schedule, self._step() if self._step is not None else 0)
+
+    @staticmethod
+    def _with_term(base: Any, term: Tensor) -> dict[str, Tensor]:
+        terms = dict(base) if isinstance(base, Mapping) else {"base_loss": base}
+        inner = sum(name.startswith("regularizer") for name in terms)
+        name = f"regularizer_{inner + 1}" if inner else "regularizer"
+        return {**terms, name: term.to(next(iter(terms.values())).device)}
+
+    def _ids(self, features: list[Features]) -> list[Tensor | None] | None:
+        wanted = isinstance(self.regularizer, RowRegularizer) and self.regularizer.queue
+        return [_ids_of_texts(f) for f in features] if wanted else None
+
+    def _measure(self, rows: dict[int, Tensor], ids: list[Tensor | None] | None) -> Tensor:
         if getattr(self.regularizer, "n_views", 1) == 2:
-            if len(columns) < 2:
+            if not {0, 1} <= set(rows):
+                embedded = [column + 1 for column in rows]
                 raise ValueError(
                     f"{type(self.regularizer).__name__} takes two views of the same rows, the "
-                    "dataset has one column of texts."
+                    f"first two columns of the dataset. {type(self.loss).__name__} embeds only "
+                    f"columns {embedded} with this model."
                 )
-            value: Tensor = self.regularizer(*columns[:2])
-            return value
-        if self.columns == "together":
-            columns = [torch.cat(columns)]
-        while len(self.regularizers) < len(columns):
-            self.regularizers.append(_afresh(self.regularizer))
-        values = [r(X) for r, X in zip(self.regularizers, columns, strict=False)]
-        return torch.stack(values).mean()
+            return self._value("pairs", rows[0], rows[1])
+        known = {column: ids[column] if ids else None for column in rows}
+        if self.columns == "each":
+            values = [self._value(c, X, ids=known[c]) for c, X in rows.items()]
+            return torch.stack(values).mean()
+        every = [i for i in known.values() if i is not None]
+        together = torch.cat(every) if len(every) == len(rows) else None
+        return self._value("together", torch.cat(list(rows.values())), ids=together)
+
+    def _value(self, name: Hashable, *views: Tensor, ids: Tensor | None = None) -> Tensor:
+        options = {} if ids is None else {"ids": ids}
+        with past_of(self.regularizer, name):
+            value: Tensor = self.regularizer(*views, **options)
+        return value
 
     def _beside(
-        self, calculate_loss: Callable[..., Tensor], weight: float, found: list[Tensor]
+        self,
+        calculate_loss: Callable[..., Tensor],
+        weight: float,
+        ids: list[Tensor | None] | None,
+        found: list[Tensor],
     ) -> Callable[..., Tensor]:
         """`calculate_loss` that adds the regularizer's gradient to those which it caches."""
 
         def run(reps: list[list[Tensor]], *args: Any, **kwargs: Any) -> Tensor:
             base = calculate_loss(reps, *args, **kwargs)
-            term = weight * self._measure([torch.cat(parts) for parts in reps])
-            if kwargs.get("with_backward"):
-                term.backward()
-            found.append(term.detach())
+            if not found:  # a layered loss asks again, of other layers
+                rows = {column: torch.cat(parts) for column, parts in enumerate(reps)}
+                term = weight * self._measure(rows, ids)
+                if kwargs.get("with_backward"):
+                    term.backward()
+                found.append(term.detach())
             return base
 
         return run
@@ -165,6 +243,12 @@ class RegularizedLoss(nn.Module):
         return str(getattr(self.regularizer, "citation", ""))
 
 
+def check_regularizer(regularizer: Any) -> None:
+    """Refuse what is no module."""
+    if not isinstance(regularizer, nn.Module):
+        raise TypeError(f"regularizer must be a module such as MeanCosine(), got {regularizer!r}.")
+
+
 def check_weight(weight: float, schedule: Schedule) -> None:
     """Refuse what is no weight, or no schedule of one."""
     if not isinstance(weight, (int, float)) or not -float("inf") < weight < float("inf"):
@@ -185,20 +269,6 @@ def factor_at(schedule: Schedule, step: int) -> float:
     return float(schedule(step)) if callable(schedule) else min(1.0, step / schedule)
 
 
-def _terms(loss: Any) -> dict[str, Tensor]:
-    return dict(loss) if isinstance(loss, dict) else {"base_loss": loss}
-
-
-def _afresh(regularizer: nn.Module) -> nn.Module:
-    """A copy that has seen nothing."""
-    if isinstance(regularizer, Regularizer):
-        past, regularizer._past = regularizer._past, None
-        copy = deepcopy(regularizer)
-        regularizer._past = past
-        return copy
-    return deepcopy(regularizer)
-
-
 def _with_gradient_cache(loss: nn.Module) -> Any:
     """The module in `loss` that computes its gradients by `calculate_loss`, if any."""
     for module in loss.modules():
@@ -208,44 +278,83 @@ def _with_gradient_cache(loss: nn.Module) -> Any:
 
 
 @contextmanager
-def _replaced(module: nn.Module, calculate_loss: Callable[..., Tensor]) -> Iterator[None]:
-    """Put `calculate_loss` in the place of the module's own, which may be decorated already."""
-    before = vars(module).get("calculate_loss")
-    vars(module)["calculate_loss"] = calculate_loss
+def _replaced(module: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Put `function` in the place of a method, which may be decorated already."""
+    before = vars(module).get(name)
+    vars(module)[name] = function
     try:
         yield
     finally:
-        del vars(module)["calculate_loss"]
+        del vars(module)[name]
         if before is not None:
-            vars(module)["calculate_loss"] = before
+            vars(module)[name] = before
 
 
-@contextmanager
-def _embeddings_of(model: nn.Module) -> Iterator[list[Tensor]]:
-    """What the model embeds meanwhile."""
-    captured: list[Tensor] = []
+class _Columns:
+    """What the model embeds of each column of a batch, the first time it does.
 
-    def capture(module: nn.Module, given: Any, output: Any) -> None:
-        if isinstance(output, dict) and "sentence_embedding" in output:
-            captured.append(output["sentence_embedding"])
-
-    handle = model.register_forward_hook(capture)
-    try:
-        yield captured
-    finally:
-        handle.remove()
-
-
-def _columns(captured: list[Tensor], n_columns: int) -> list[Tensor]:
-    """The rows of each column of the dataset, of the widest embeddings.
-
-    A loss may embed columns one by one, or several in one batch, column below column.
+    The model's own method is watched, below the decorators of layered losses, which ask first for
+    its full output, and then for layers and widths of the same columns.
     """
-    width = max((rows.shape[-1] for rows in captured), default=0)
-    widest = [rows for rows in captured if rows.shape[-1] == width]
-    if len(widest) == n_columns:
-        return widest
-    rows = torch.cat(widest) if widest else torch.empty(0)
-    if n_columns and len(rows) and not len(rows) % n_columns:
-        return list(rows.chunk(n_columns))
-    return widest
+
+    def __init__(self, features: list[Features]) -> None:
+        self.features = features
+        self.rows: dict[int, Tensor] = {}
+        self._gradients = torch.is_grad_enabled()
+
+    def watched(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """`forward` that keeps what it gives."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output = forward(*args, **kwargs)
+            if isinstance(output, Mapping) and "sentence_embedding" in output:
+                given = args[0] if args else next(iter(kwargs.values()), None)
+                if torch.is_grad_enabled() == self._gradients:  # no teacher's pass
+                    self._keep(given, output["sentence_embedding"])
+            return output
+
+        return run
+
+    def _keep(self, given: Any, embeddings: Tensor) -> None:
+        """A column's own features name it; a batch made of several holds the next ones in order."""
+        same = [column for column, f in enumerate(self.features) if f is given]
+        missing = [c for c in same or range(len(self.features)) if c not in self.rows]
+        if same:
+            self.rows |= dict.fromkeys(missing[:1], embeddings)
+            return
+        sizes: list[int] = []
+        for column in missing:
+            if sum(sizes) < len(embeddings):
+                sizes.append(_n_texts(self.features[column]) or len(embeddings) - sum(sizes))
+        if sizes and sum(sizes) == len(embeddings):
+            self.rows |= dict(zip(missing, embeddings.split(sizes), strict=False))
+
+
+def _n_texts(features: Features) -> int | None:
+    """How many texts the tokens are of, where their shape tells."""
+    if "cu_seq_lens_q" in features:  # one row of all tokens
+        return len(features["cu_seq_lens_q"]) - 1
+    return next((len(v) for v in features.values() if isinstance(v, Tensor) and v.ndim > 1), None)
+
+
+def _ids_of_texts(features: Features) -> Tensor | None:
+    """A number for each text, made of its tokens: the same whenever the text comes again."""
+    tokens, mask = features.get("input_ids"), features.get("attention_mask")
+    if tokens is None or mask is None or tokens.shape != mask.shape or tokens.ndim != 2:
+        return None
+    mask = mask.long()
+    mixed = (tokens.long() + 1) * 0x9E3779B97F4A7C1 + mask.cumsum(1) * 0x2545F4914F6CDD1D
+    mixed = (mixed ^ (mixed >> 29)) * 0x1D8E4E27C47D124F
+    return ((mixed ^ (mixed >> 32)) * mask).sum(1)
+
+
+def _step_of(trainer: Any) -> Callable[[], int]:
+    if hasattr(getattr(trainer, "state", None), "global_step"):
+        kept = weakref.proxy(trainer)
+        return lambda: int(kept.state.global_step)
+    if callable(trainer):
+        return trainer
+    raise TypeError(
+        "follow takes a trainer, or a function that gives the number of optimizer steps so far, "
+        f"got {trainer!r}."
+    )

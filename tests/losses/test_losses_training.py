@@ -15,8 +15,8 @@ from sentence_transformers import (  # noqa: E402
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
-    losses,
 )
+from sentence_transformers.sentence_transformer import losses  # noqa: E402
 from torch import nn  # noqa: E402
 from transformers import (  # noqa: E402  # noqa: E402
     BertConfig,
@@ -28,7 +28,6 @@ from transformers import (  # noqa: E402  # noqa: E402
 )
 
 from isotropy import score  # noqa: E402
-from isotropy.encoders import bundled_minilm  # noqa: E402
 from isotropy.io.texts import documentation_sentences  # noqa: E402
 from isotropy.losses import (  # noqa: E402
     Alignment,
@@ -52,26 +51,9 @@ PAIRS = {"sentence1": TEXTS[:32], "sentence2": TEXTS[32:64]}
 SCORED = {**PAIRS, "score": [i / 31 for i in range(32)]}
 
 
-@pytest.fixture(scope="module")
-def minilm_path():
-    try:
-        return str(bundled_minilm())
-    except ImportError:
-        pytest.skip("needs the bundled MiniLM")
-
-
-@pytest.fixture
-def model(minilm_path):
-    """MiniLM of one layer, in evaluation as loaded."""
-    encoder = SentenceTransformer(minilm_path, device="cpu")
-    layers = encoder[0].auto_model.encoder.layer
-    encoder[0].auto_model.encoder.layer = layers[:1]
-    return encoder
-
-
 def features_of(model, columns=("sentence1", "sentence2"), n=12):
     tokens = model.preprocess if hasattr(model, "preprocess") else model.tokenize
-    return [dict(tokens(PAIRS[column][:n])) for column in columns]
+    return [tokens(PAIRS[column][:n]) for column in columns]
 
 
 def embeddings_of(model, features):
@@ -83,10 +65,10 @@ LOSSES = {
     "negatives": lambda m: losses.MultipleNegativesRankingLoss(m),
     "cached": lambda m: losses.CachedMultipleNegativesRankingLoss(m, mini_batch_size=5),
     "matryoshka": lambda m: losses.MatryoshkaLoss(
-        m, losses.MultipleNegativesRankingLoss(m), [384, 64]
+        m, losses.MultipleNegativesRankingLoss(m), [16, 4]
     ),
     "cached matryoshka": lambda m: losses.MatryoshkaLoss(
-        m, losses.CachedMultipleNegativesRankingLoss(m, mini_batch_size=5), [384, 64]
+        m, losses.CachedMultipleNegativesRankingLoss(m, mini_batch_size=5), [16, 4]
     ),
 }
 
@@ -117,7 +99,7 @@ def test_value_and_gradient_are_those_of_the_sum(model, name, columns):
     assert terms["regularizer"].item() == pytest.approx(term.item(), rel=1e-4)
     assert len(found) == len(wanted)
     for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -179,28 +161,111 @@ def test_the_weight_rises_over_the_schedule(model):
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     full = value(RegularizedLoss(model, losses.CoSENTLoss(model), MeanCosine(), 2.0))
+    step = 0
     rising = RegularizedLoss(model, losses.CoSENTLoss(model), MeanCosine(), 2.0, schedule=4)
-    found = [value(rising) / full for _ in range(6)]
-    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, 1, 1], atol=5e-3)
+    with pytest.raises(ValueError, match=r"follow\(trainer\)"):
+        value(rising)
+    rising.follow(lambda: step)
+    for step, share in enumerate([0, 0.25, 0.5, 0.75, 1, 1]):  # noqa: B007
+        assert value(rising) / full == pytest.approx(share, abs=5e-3)
     own = RegularizedLoss(
         model, losses.CoSENTLoss(model), MeanCosine(), 2.0, lambda step: 0.5**step
     )
-    np.testing.assert_allclose([value(own) / full for _ in range(3)], [1, 0.5, 0.25], atol=5e-3)
-    model.eval()
-    before = own._step
-    value(own)
-    assert own._step == before  # evaluation is no step
+    own.follow(lambda: step)
+    assert value(own) / full == pytest.approx(0.5**5, abs=5e-3)
+    model.eval()  # evaluation has the full weight, so that its figures compare
+    assert value(own) == pytest.approx(full, rel=1e-4)
+    with pytest.raises(TypeError, match="takes a trainer"):
+        own.follow(3)
+
+
+def test_losses_within_a_loss_follow_too(model):
+    inner = RegularizedLoss(model, losses.CoSENTLoss(model), MeanCosine(), schedule=4)
+    outer = RegularizedLoss(model, inner, SpreadOut(), schedule=2)
+    outer.follow(lambda: 0)
+    model.train()
+    terms = outer(features_of(model), torch.linspace(0, 1, 12))
+    assert list(terms) == ["base_loss", "regularizer", "regularizer_2"]
+    assert terms["regularizer"] == terms["regularizer_2"] == 0
+
+
+class Weights(MeanCosine):
+    """Notes the weight that it has at each step, by a value of 1."""
+
+    def measure(self, X):
+        return 1 + 0 * X.sum()
+
+
+def sentence_trainer(model, tmp_path, loss, watcher=None, **options):
+    data = datasets.Dataset.from_dict(SCORED)
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments(SentenceTransformerTrainingArguments, tmp_path, **options),
+        train_dataset=data,
+        eval_dataset=data,
+        loss=loss,
+        callbacks=[watcher] if watcher else [],
+    )
+    if isinstance(loss, RegularizedLoss):
+        loss.follow(trainer)
+    return trainer
+
+
+def test_a_schedule_counts_steps_of_the_optimizer_and_goes_on_in_a_resumed_run(model, tmp_path):
+    def run(resume=None, **options):
+        loss = RegularizedLoss(model, losses.CoSENTLoss(model), Weights(), 1.0, schedule=8)
+        watcher = Watcher()
+        options = {"save_strategy": "steps", "save_steps": 2, "logging_steps": 1, **options}
+        trainer = sentence_trainer(
+            model,
+            tmp_path,
+            loss,
+            watcher,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=2,
+            **options,
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        trained = [log["regularizer"] for log in watcher.logs if "regularizer" in log]
+        return trained, [log["eval_regularizer"] for log in watcher.logs if "eval_loss" in log]
+
+    first, evaluated = run(max_steps=4, eval_steps=2)
+    np.testing.assert_allclose(first, [0, 1 / 8, 2 / 8, 3 / 8], atol=1e-3)
+    assert evaluated == [1, 1]  # the best checkpoint is no early one
+    resumed, _ = run(str(tmp_path / "checkpoint-4"), max_steps=6)
+    np.testing.assert_allclose(resumed, [4 / 8, 5 / 8], atol=1e-3)
+
+
+@pytest.mark.parametrize("skipping", [False, True], ids=["", "budget spent"])
+def test_the_best_model_is_chosen_by_a_figure_of_the_callback(model, tmp_path, skipping):
+    trainer = sentence_trainer(
+        model,
+        tmp_path,
+        losses.CoSENTLoss(model),
+        max_steps=4,
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="isotropy_output_isoscore",
+        greater_is_better=True,
+    )
+    callback = IsotropyCallback(trainer, TEXTS, budget=1e-9 if skipping else None)
+    trainer.add_callback(callback)
+    trainer.train()
+    scored = {entry["step"]: entry["eval_isotropy_output_isoscore"] for entry in callback.history}
+    assert trainer.state.best_metric == max(scored[2], scored[4])
 
 
 def test_each_column_has_its_own_running_moments_and_evaluation_leaves_them(model):
     model.train()
     loss = RegularizedLoss(model, losses.CoSENTLoss(model), MeanCosine(momentum=0.9))
     loss(features_of(model), torch.linspace(0, 1, 12))
-    first, second = (r._past.mean for r in loss.regularizers)
+    first, second = (loss.regularizer._pasts[column].mean for column in (0, 1))
     assert not torch.equal(first, second)
     model.eval()
     loss(features_of(model), torch.linspace(0, 1, 12))
-    assert loss.regularizers[0]._past.mean is first
+    assert loss.regularizer._pasts[0].mean is first
 
 
 def test_wrong_arguments_are_named(model):
@@ -259,6 +324,7 @@ def test_in_the_trainer_of_sentence_transformers(model, tmp_path, name):
         loss=loss,
         callbacks=[watcher],
     )
+    loss.follow(trainer)
     trainer.add_callback(IsotropyCallback(trainer, TEXTS, layers=[0, "output"], budget=None))
     trainer.train()
 
@@ -285,20 +351,19 @@ def test_in_the_trainer_of_sentence_transformers(model, tmp_path, name):
     assert "loss:RegularizedLoss" in card
 
 
-def test_the_regularizer_does_its_work_in_the_trainer(minilm_path, tmp_path):
+def test_the_regularizer_does_its_work_in_the_trainer(encoder_path, tmp_path):
     after = []
     for weight in (0.0, 50.0):
         torch.manual_seed(0)
-        encoder = SentenceTransformer(minilm_path, device="cpu")
-        encoder[0].auto_model.encoder.layer = encoder[0].auto_model.encoder.layer[:1]
+        encoder = SentenceTransformer(encoder_path, device="cpu")
         loss = RegularizedLoss(encoder, losses.CoSENTLoss(encoder), MeanCosine(), weight)
         trainer = SentenceTransformerTrainer(
             model=encoder,
             args=arguments(
                 SentenceTransformerTrainingArguments,
                 tmp_path,
-                max_steps=15,
-                learning_rate=3e-4,
+                max_steps=30,
+                learning_rate=3e-3,
                 eval_strategy="no",
             ),
             train_dataset=datasets.Dataset.from_dict(SCORED),
@@ -338,6 +403,12 @@ def lm_trainer(model, tmp_path, watcher=None, **options):
         eval_dataset=data,
         callbacks=[watcher] if watcher else [],
     )
+
+
+class Scaled(Regularizer):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(32))
 
 
 def test_embedding_matrices_are_given_once():
@@ -405,8 +476,106 @@ def test_a_language_model_in_the_trainer(tmp_path):
     assert after[5.0] < 0.5 * after[0.0]
 
 
+def test_each_matrix_has_its_own_running_moments(tmp_path):
+    model = language_model(tied=False)
+    trainer = lm_trainer(model, tmp_path, max_steps=3, eval_strategy="no", learning_rate=0.0)
+    regularizer = MeanCosine(momentum=0.9)
+    regularize_embeddings(trainer, regularizer)
+    trainer.train()
+    for name, matrix in embedding_matrices(model).items():
+        (wanted,) = torch.nn.functional.normalize(matrix.detach()).mean(0, keepdim=True)
+        torch.testing.assert_close(regularizer._pasts[name].mean, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_matrices_that_are_not_trained_are_named_or_left_out(tmp_path):
+    model = language_model(tied=False)
+    model.get_input_embeddings().weight.requires_grad_(False)
+    trainer = lm_trainer(model, tmp_path, Watcher(), max_steps=1, eval_strategy="no")
+    with pytest.raises(ValueError, match=r"input_embeddings.*would have no effect"):
+        regularize_embeddings(trainer, MeanCosine(), embeddings="input")
+    regularize_embeddings(trainer, MeanCosine())  # the output's alone
+    wanted = mean_cosine(model.get_output_embeddings().weight).item()
+    trainer.train()
+    logged = [log["regularizer"] for log in trainer.state.log_history if "regularizer" in log]
+    assert logged == [] or logged[0] == pytest.approx(wanted, abs=1e-5)
+    model.get_output_embeddings().weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"not trained.*modules_to_save"):
+        trainer.compute_loss(
+            model.train(), {k: torch.ones(1, 4).long() for k in ("input_ids", "labels")}
+        )
+
+
+class Adapted(nn.Module):
+    """As much of PEFT's LoRA of an embedding as is asked for."""
+
+    merged = disable_adapters = False
+    active_adapters = ("default",)
+
+    def __init__(self, base, rank=2):
+        super().__init__()
+        self.base_layer, self.scaling = base.requires_grad_(False), {"default": 0.5}
+        self.A = nn.Parameter(torch.randn(rank, base.weight.shape[1]))
+        self.B = nn.Parameter(torch.randn(base.weight.shape[0], rank))
+
+    @property
+    def weight(self):
+        return self.base_layer.weight
+
+    def get_delta_weight(self, name):
+        return self.B @ self.A * self.scaling[name]
+
+    def forward(self, ids):
+        return self.base_layer(ids) + 0.5 * self.B[ids] @ self.A
+
+
+def test_embeddings_with_an_adapter_are_regularized_as_the_model_uses_them(tmp_path):
+    model = language_model()
+    model.requires_grad_(False)
+    adapted = Adapted(model.get_input_embeddings())
+    model.set_input_embeddings(adapted)
+    matrix = embedding_matrices(model, "input")["input_embeddings"]
+    torch.testing.assert_close(matrix[7], adapted(torch.tensor(7)))
+    trainer = lm_trainer(model, tmp_path, max_steps=30, learning_rate=1e-2, eval_strategy="no")
+    before = mean_cosine(matrix).item()
+    regularize_embeddings(trainer, MeanCosine(), 20.0)
+    trainer.train()
+    assert mean_cosine(embedding_matrices(model, "input")["input_embeddings"]) < 0.5 * abs(before)
+    adapted.active_adapters = ()
+    assert embedding_matrices(model, "input")["input_embeddings"] is adapted.weight
+
+
+@pytest.mark.parametrize("kind", ["target_modules", "modules_to_save", "trainable_token_indices"])
+def test_embeddings_that_peft_trains(kind):
+    peft = pytest.importorskip("peft")
+    option = {
+        "target_modules": {"target_modules": ["wte"]},
+        "modules_to_save": {"target_modules": ["c_attn"], "modules_to_save": ["wte"]},
+        "trainable_token_indices": {
+            "target_modules": ["c_attn"],
+            "trainable_token_indices": {"wte": [1, 2, 3]},
+        },
+    }[kind]
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=4, init_lora_weights=False, fan_in_fan_out=True, **option)
+    model = peft.get_peft_model(language_model(tied=False), config)
+    matrix = embedding_matrices(model, "input")["input_embeddings"]
+    assert matrix.requires_grad
+    ids = torch.arange(60)
+    torch.testing.assert_close(matrix, model.get_input_embeddings()(ids))
+
+
 def test_wrong_trainers_are_named(tmp_path):
     trainer = lm_trainer(language_model(), tmp_path)
+    for wrong, why in [
+        (Alignment(), "compares two views"),
+        (BarlowTwins(), "compares two views"),
+        (Uniformity(queue=9), "own past copies"),
+        (Scaled(), "parameters of its own"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            regularize_embeddings(trainer, wrong)
+    with pytest.raises(TypeError, match="must be a module"):
+        regularize_embeddings(trainer, mean_cosine)
     with pytest.raises(ValueError, match="gather"):
         regularize_embeddings(trainer, MeanCosine(gather=True))
     with pytest.raises(ValueError, match="weight must be"):
@@ -536,7 +705,8 @@ def test_a_regularizer_of_one_s_own(model):
     terms = RegularizedLoss(model, losses.CoSENTLoss(model), MeanLength())(
         features_of(model), torch.linspace(0, 1, 12)
     )
-    assert terms["regularizer"].item() < 1e-6
+    rows = torch.cat(embeddings_of(model, features_of(model)))
+    assert terms["regularizer"].item() == pytest.approx(MeanLength()(rows).item(), rel=1e-5)
     assert RegularizedLoss(model, losses.CoSENTLoss(model), MeanLength()).citation == ""
     assert "wang2020" in RegularizedLoss(model, losses.CoSENTLoss(model), Uniformity()).citation
 
