@@ -12,12 +12,15 @@ import numpy as np
 from isotropy.moments import Moments, as_moments, fixed_eigh
 from isotropy.rows.arrays import block_rows, check_weights, to_numpy
 from isotropy.rows.door import as_rows
+from isotropy.rows.source import MemoryRows, Rows
 
 __all__ = [
     "NeedsRows",
     "UnitRows",
     "eigenvalues",
     "gather",
+    "in_memory",
+    "rescaled",
     "row_blocks",
     "uncentred_spectrum",
     "variances",
@@ -36,8 +39,15 @@ def gather(
     sample_weight: Any,
     unit: Literal["sums", "gram", "none"] = "none",
     weight_type: WeightType = "frequency",
+    *,
+    as_is: bool = False,
 ) -> Moments:
-    """`X` itself if it is Moments, else the moments of its rows; there must be some."""
+    """`X` itself if it is Moments, else the moments of its rows; there must be some.
+
+    Those of `rescaled` rows, unless `as_is`: for metrics that do not depend on the scale.
+    """
+    if not (as_is or isinstance(X, Moments)):
+        X = rescaled(X)
     moments = as_moments(X, sample_weight, unit=unit, weight_type=weight_type)
     if not moments.n_features:
         raise ValueError("X holds no rows of positive weight (0 samples): nothing to measure.")
@@ -48,6 +58,28 @@ def gather(
             "weight_type='probability'), or pass Moments(weight_type='probability')."
         )
     return moments
+
+
+_FOURTH_POWERS_FIT = 2.0**200
+
+
+def rescaled(X: Any) -> Rows:
+    """The rows, in memory over a power of two where their fourth powers would leave float64.
+
+    The same rows give the same power, so what several functions make of them fits together. Rows
+    that lie in files come as they are; no type but float64 reaches so far.
+    """
+    rows = as_rows(X)
+    if not isinstance(rows, MemoryRows):
+        return rows
+    array = rows.in_memory()
+    if array.dtype != np.float64:
+        return rows
+    with np.errstate(invalid="ignore"):
+        size = max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
+    if not np.isfinite(size) or size == 0 or 1 / _FOURTH_POWERS_FIT < size < _FOURTH_POWERS_FIT:
+        return rows
+    return as_rows(np.ldexp(array, -int(np.frexp(size)[1])))
 
 
 def is_streamed(X: Any) -> bool:
@@ -61,8 +93,8 @@ def in_memory(X: Any) -> np.ndarray:
 
 
 def row_blocks(X: Any, sample_weight: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Blocks of the rows of `X` in float64, each with its weights, from any source of rows."""
-    rows = as_rows(X)
+    """Blocks of the `rescaled` rows of `X` in float64, each with its weights."""
+    rows = rescaled(X)
     weights, first = check_weights(sample_weight, len(rows)), 0
     for source in rows.blocks(block_rows(rows.shape[1], 8)):
         block = to_numpy(source).astype(np.float64, copy=False)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from isotropy._render import html_table, number, text_table
+from isotropy.metrics._inputs import rescaled
 from isotropy.metrics.cosine import cosine_contributions, mean_cosine
-from isotropy.rows.arrays import raise_on_bad_row
-from isotropy.rows.door import as_rows
+from isotropy.rows.arrays import raise_on_bad_row, unit_roundoff
 
 __all__ = [
     "ClusterCosines",
@@ -27,7 +27,7 @@ __all__ = [
 
 def _rows_of(X: Any, **labels: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     """Rows in float64, and labels as numbers from 0."""
-    rows = as_rows(X).in_memory().astype(np.float64)
+    rows = rescaled(X).in_memory().astype(np.float64)
     raise_on_bad_row(rows, 0)
     found = []
     for name, given in labels.items():
@@ -40,9 +40,14 @@ def _rows_of(X: Any, **labels: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     return rows, found
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+_ROUNDING = 8 * float(np.finfo(np.float64).eps)
+
+
+def _unit(rows: np.ndarray, noise: Any = 0.0) -> np.ndarray:
+    """Rows scaled to length one, and to zero where they are no longer than `noise`."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    live = lengths > np.reshape(noise, (-1, 1))
+    return np.where(live, rows, 0.0) / np.where(live, lengths, 1)
 
 
 def _sums(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -120,7 +125,9 @@ def _intra_sentence(rows: np.ndarray, groups: np.ndarray) -> float:
     if not len(rows):
         return float("nan")
     counts = np.bincount(groups)
-    means = _unit(_sums(rows, groups) / counts[:, None])
+    # Words that cancel leave rounding, which has no direction.
+    noise = _ROUNDING * np.bincount(groups, np.linalg.norm(rows, axis=1)) / counts
+    means = _unit(_sums(rows, groups) / counts[:, None], noise)
     cosines = (_unit(rows) * means[groups]).sum(1)
     return float((np.bincount(groups, cosines) / counts).mean())
 
@@ -303,7 +310,7 @@ def informativity(
     found = {}
     for k in n_dims:
         less = cosines(order[int(k) :])
-        constant = np.ptp(whole) == 0 or np.ptp(less) == 0
+        constant = min(np.ptp(whole), np.ptp(less)) <= 2 * _ROUNDING
         found[int(k)] = float("nan") if constant else float(np.corrcoef(whole, less)[0, 1] ** 2)
     return found
 
@@ -327,6 +334,14 @@ class ClusterCosines:
     inter_centred: float
 
 
+def _centred(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Rows less the mean of their group, by way of its first row: nothing is left of equal rows."""
+    if not len(rows):
+        return rows
+    apart = rows - rows[np.unique(groups, return_index=True)[1]][groups]
+    return np.asarray(apart - (_sums(apart, groups) / np.bincount(groups)[:, None])[groups])
+
+
 def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
     """Is anisotropy global, or between clusters that are isotropic each?
 
@@ -339,7 +354,8 @@ def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
     Returns
     -------
     ClusterCosines
-        NaN where there are no such pairs.
+        NaN where there are no such pairs; centred, rows without a direction form none, such as
+        those of a cluster whose rows are all equal.
 
     Notes
     -----
@@ -351,10 +367,12 @@ def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
     3.
     """
     rows, (groups,) = _rows_of(X, labels=labels)
-    means = _sums(rows, groups) / np.bincount(groups)[:, None] if len(rows) else rows
+    stored = 4 * max(unit_roundoff(rescaled(X).in_memory()), float(np.finfo(np.float64).eps))
+    lengths = np.linalg.norm(rows, axis=1)
     found = []
-    for part in (rows, rows - means[groups] if len(rows) else rows):
-        units = _unit(part)
+    # What is left of rows that are equal, but for how they were rounded, has no direction.
+    for part, noise in ((rows, 0.0), (_centred(rows, groups), stored * lengths)):
+        units = _unit(part, noise)
         live = units.any(axis=1)
         sums, counts = _sums(units[live], groups[live]), np.bincount(groups[live])
         inner = float(np.square(sums).sum())

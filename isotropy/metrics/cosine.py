@@ -117,7 +117,8 @@ def cosine_spread(X: Any, sample_weight: Any = None) -> float:
     Notes
     -----
     The first two moments of the cosines say nothing of their tails. The Gram matrix is not
-    centred, so that below some 3e-8 (3e-4 for large float32 jobs) a spread is rounding. O(n d^2).
+    centred, so that a spread below some 1e-6 (1e-3 for large float32 jobs) may be rounding, and
+    is 0. O(n d^2).
 
     References
     ----------
@@ -130,7 +131,14 @@ def cosine_spread(X: Any, sample_weight: Any = None) -> float:
     along, square = _quadratic_forms(unit)
     self_pairs = (1 - unit.mean_square) ** 2 / (unit.n - 1)
     variance = unit.n / (unit.n - 1) * (2 * along + square - self_pairs)
-    return float(np.sqrt(max(0.0, variance)))
+    return float(np.sqrt(variance)) if variance > _rounding(unit.moments) else 0.0
+
+
+def _rounding(moments: Moments) -> float:
+    """What rounding alone can make of the mean square of a component of the unit rows."""
+    wide = float(np.finfo(np.float64).eps)
+    summed = 4 * wide * (8 + moments.n_features + float(np.sqrt(moments.n_rows)))
+    return max(summed, 16 * moments.product_eps if moments.product_eps > wide else 0.0)
 
 
 def cosine_contributions(X: Any, sample_weight: Any = None) -> np.ndarray:
@@ -318,7 +326,7 @@ def vmf_concentration(X: Any, sample_weight: Any = None) -> float:
     unit = UnitRows(moments)
     if unit.n <= 1:
         return float("nan")
-    if 1 - unit.mean_square <= 4 * max(moments.product_eps, np.finfo(np.float64).eps):
+    if 1 - unit.mean_square <= _rounding(moments):
         return float("inf")
     return _vmf_concentration(float(np.sqrt(unit.mean_square)), moments.n_features)
 

@@ -52,10 +52,10 @@ def kl_divergence(
     ----------
     Kullback & Leibler 1951, "On information and sufficiency".
     """
-    first = gather(X, sample_weight)
+    first = gather(X, sample_weight, as_is=Y is not None)
     if Y is None:
         return _kl_to_isotropic(*_isotropic_terms(first, include_mean))
-    second = gather(Y, None)
+    second = gather(Y, None, as_is=True)
     shift = _shift(first, second, include_mean)
     if not _regular(first, second):
         return _degenerate(first, second)
@@ -102,10 +102,10 @@ def bhattacharyya(
     Bhattacharyya 1943; for Gaussians Kailath 1967, "The divergence and Bhattacharyya distance
     measures in signal selection".
     """
-    first = gather(X, sample_weight)
+    first = gather(X, sample_weight, as_is=Y is not None)
     if Y is None:
         return _bhattacharyya_to_isotropic(*_isotropic_terms(first, include_mean))
-    second = gather(Y, None)
+    second = gather(Y, None, as_is=True)
     shift = _shift(first, second, include_mean)
     if not _regular(first, second):
         return _degenerate(first, second)
@@ -156,10 +156,10 @@ def wasserstein2(
     ----------
     Dowson & Landau 1982, "The Frechet distance between multivariate normal distributions".
     """
-    first = gather(X, sample_weight)
+    first = gather(X, sample_weight, as_is=Y is not None)
     if Y is None:
         return _wasserstein_to_isotropic(*_isotropic_terms(first, include_mean))
-    second = gather(Y, None)
+    second = gather(Y, None, as_is=True)
     shift = _shift(first, second, include_mean)
     if min(first.n_effective, second.n_effective) <= 1:
         return float("nan")
@@ -199,14 +199,14 @@ def _root(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def _isotropic_terms(moments: Moments, include_mean: bool) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues, and squares of the mean along the eigenvectors, over the mean square s.
 
-    Both are NaN for one row, which has no covariance, and where s is 0.
+    Both are NaN where there is no spread, as for a single row.
     """
     values = eigenvalues(moments)
     squares = np.zeros_like(values)
     if include_mean:
         squares = (moments.mean @ moments.spectrum(0)[1]) ** 2
     s = float(values.mean() + squares.mean())
-    if moments.n_effective <= 1 or not s > 0:
+    if moments.n_effective <= 1 or not values.any():
         return np.full_like(values, np.nan), squares
     return values / s, squares / s
 

@@ -463,16 +463,19 @@ def _wasserstein_squares(slices: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def wasserstein_floor(n: float, d: int) -> float | None:
-    """Simulated with centred normal draws: the mean square is near log(log n) / n."""
-    return _wasserstein_floor(round(n)) if n >= 2 else None
+    """Simulated with the slices of Gaussian rows; the mean square grows like log(log n) / n."""
+    return _wasserstein_floor(round(n), d) if n >= 2 else None
 
 
-@lru_cache(maxsize=64)
-def _wasserstein_floor(n: int) -> float:
+@lru_cache(maxsize=256)
+def _wasserstein_floor(n: int, d: int) -> float:
     rows = min(n, 2**14)
-    draws = np.random.default_rng(0).standard_normal((rows, 48))
+    random = np.random.default_rng(0)
+    draws = random.standard_normal((rows, int(np.clip(2**18 // rows, 48, 4096))))
     draws -= draws.mean(0)
-    draws *= np.sqrt(rows / (rows - 1) * draws.shape[1] / np.square(draws).sum(0).sum() * rows)
+    # Divided by the variance of all d coordinates, of which this one is one.
+    others = random.chisquare((rows - 1) * (d - 1), draws.shape[1]) if d > 1 else 0.0
+    draws *= np.sqrt(rows * d / (np.square(draws).sum(0) + others))
     squares = _wasserstein_squares(draws, np.full(rows, 1 / rows))
     grown = np.log(np.log(n + 2)) / np.log(np.log(rows + 2))
     return float(np.sqrt(squares.mean() * grown * rows / n))
@@ -529,39 +532,67 @@ def henze_zirkler(
         return float("nan")
     # Whitened without a turn, since rounding turns the rows where eigenvalues are equal.
     W = W @ moments.spectrum(0)[1][:, : moments.rank()].T
-    random, size = np.random.default_rng(random_state), min(_FRAME_ROWS, moments.n_rows)
+    random = np.random.default_rng(random_state)
     # The projections first: they are the same for any number of rows.
     maps = [W @ np.linalg.qr(random.standard_normal((len(W), q)))[0] for _ in range(n_frames)]
-    picks = [np.sort(random.choice(moments.n_rows, size, replace=False)) for _ in maps]
-    drawn = _drawn(X, sample_weight, moments.mean, maps, picks)
+    picks = _picks(X, sample_weight, moments, maps[0][:, 0], n_frames, random)
+    drawn = _drawn(X, moments.mean, maps, picks)
     return max(_henze_zirkler(rows, share, n) for rows, share in drawn)
+
+
+def _copies(moments: Moments) -> float:
+    """How many rows there are to draw from: a frequency w is w of them."""
+    return moments.total_weight if moments.weight_type == "frequency" else float(moments.n_rows)
 
 
 def _frames(moments: Moments) -> tuple[int, int, float]:
     """How many projections, of how many dimensions, and what the rows of each amount to."""
-    r, n = moments.rank(), moments.n_effective / max(1.0, moments.n_rows / _FRAME_ROWS)
+    r, n = moments.rank(), moments.n_effective / max(1.0, _copies(moments) / _FRAME_ROWS)
     return (_FRAMES, _FRAME_DIMS, n) if r > _FRAME_DIMS else (1, r, n)
 
 
+def _picks(
+    X: Any, sample_weight: Any, moments: Moments, along: np.ndarray, n_frames: int, random: Any
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each projection the rows it takes, rising, and their shares.
+
+    Drawn from the rows in the order of their values along a direction, each as often as it
+    occurs: so the draw knows neither their order nor whether a row was repeated or weighted.
+    """
+    parts = [((block - moments.mean) @ along, w) for block, w in row_blocks(X, sample_weight)]
+    values = np.concatenate([values for values, _ in parts])
+    weights = np.concatenate([np.ones(len(v)) if w is None else w for v, w in parts])
+    order = np.argsort(values, kind="stable")
+    order = order[weights[order] > 0]
+    copies = np.ones(len(order), dtype=np.int64)
+    if moments.weight_type == "frequency":
+        copies = np.maximum(np.rint(weights[order]).astype(np.int64), 1)
+    ends, found = np.cumsum(copies), []
+    for _ in range(n_frames):
+        drawn = np.arange(ends[-1] if ends[-1] <= _FRAME_ROWS else 0)
+        if ends[-1] > _FRAME_ROWS:
+            drawn = random.choice(ends[-1], _FRAME_ROWS, replace=False)
+        places, counts = np.unique(np.searchsorted(ends, drawn, side="right"), return_counts=True)
+        rows, shares = order[places], weights[order[places]] * counts / copies[places]
+        rising = np.argsort(rows)
+        found.append((rows[rising], shares[rising] / shares.sum()))
+    return found
+
+
 def _drawn(
-    X: Any,
-    sample_weight: Any,
-    mean: np.ndarray,
-    maps: list[np.ndarray],
-    picks: list[np.ndarray],
+    X: Any, mean: np.ndarray, maps: list[np.ndarray], picks: list[tuple[np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each map the rows of its rising pick, mapped, with their weights, which sum to 1."""
-    parts: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in maps]
+    """For each map the rows of its pick, mapped, with their shares."""
+    parts: list[list[np.ndarray]] = [[] for _ in maps]
     first = 0
-    for block, weights in _blocks(X, sample_weight):
+    for block, _ in row_blocks(X):
         last = first + len(block)
-        for part, A, pick in zip(parts, maps, picks, strict=True):
-            here = pick[slice(*np.searchsorted(pick, [first, last]))] - first
-            part.append(((block[here] - mean) @ A, weights[here]))
+        for part, A, (rows, _) in zip(parts, maps, picks, strict=True):
+            here = rows[slice(*np.searchsorted(rows, [first, last]))] - first
+            part.append((block[here] - mean) @ A)
         first = last
-    for part in parts:
-        rows, weights = (np.concatenate(pieces) for pieces in zip(*part, strict=True))
-        yield rows, weights / weights.sum()
+    for part, (_, shares) in zip(parts, picks, strict=True):
+        yield np.concatenate(part), shares
 
 
 def _smoothing(n: float, q: int) -> float:

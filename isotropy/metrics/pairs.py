@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from isotropy.metrics._inputs import NeedsRows, WeightType, gather
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather, rescaled
 from isotropy.metrics.cosine import cosine_spread, mean_cosine
 from isotropy.moments import Moments
 from isotropy.rows.arrays import check_weights, raise_on_bad_row, spread, workers_for, working_block
-from isotropy.rows.door import as_rows
 
 __all__ = ["alignment", "uniformity", "uniformity_cumulant", "uniformity_floor"]
 
@@ -76,7 +75,7 @@ class _Directions:
     """Rows scaled to length one, block by block; a zero row gets no weight."""
 
     def __init__(self, X: Any, sample_weight: Any, *, single: bool) -> None:
-        self.X = as_rows(X).in_memory()
+        self.X = rescaled(X).in_memory()
         n = len(self.X)
         weights = check_weights(sample_weight, n)
         norms = np.empty(n)
@@ -157,7 +156,7 @@ def alignment(X: Any, Y: Any, *, alpha: float = 2.0) -> float:
     """
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, got {alpha!r}.")
-    A, B = as_rows(X).in_memory(), as_rows(Y).in_memory()
+    A, B = rescaled(X).in_memory(), rescaled(Y).in_memory()
     if A.shape != B.shape:
         raise ValueError(f"Pairs need equal shapes, got {A.shape} and {B.shape}.")
     total, n = 0.0, 0

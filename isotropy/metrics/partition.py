@@ -69,7 +69,8 @@ def partition_isotropy(
         raise ValueError(f"scale must be 'rms' or 'none', got {scale!r}.")
     if form == "exact" and isinstance(X, Moments):
         raise NeedsRows("needs the rows: it sums exp(c . x) over them")
-    moments = gather(X, sample_weight, weight_type=weight_type)
+    as_is = scale == "none"
+    moments = gather(X, sample_weight, weight_type=weight_type, as_is=as_is)
     values, vectors = uncentred_spectrum(moments)
     square = float(np.trace(moments.second_moment()))
     if not square > 0:
