@@ -13,9 +13,9 @@ from isotropy.tables import CORRECTORS
 __all__ = ["CORRECTOR_HELP", "corrector_or_file", "parse_corrector", "parse_correctors"]
 
 CORRECTOR_HELP = (
-    "NAME or NAME:parameter=value,... such as whitening:method=zca,power=0.5. Names: "
-    f"{', '.join(CORRECTORS)}."
+    "NAME or NAME:parameter=value,... such as whitening:method=zca,power=0.5. Names: {CORRECTORS}."
 )
+"""In help texts ``{TABLE}`` stands for the names in a table."""
 
 _WORDS = {float: "a number", int: "an integer", bool: "True or False", str: "a word"}
 

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from isotropy.cli._correctors import CORRECTOR_HELP
-from isotropy.tables import FORMATS
 
 __all__ = [
     "AsJson",
@@ -29,7 +28,7 @@ __all__ = [
 Embeddings = Annotated[
     str,
     typer.Argument(
-        help=f"Embeddings: a file ({', '.join(FORMATS)}), a folder or pattern of files, a Zarr or "
+        help="Embeddings: a file ({FORMATS}), a folder or pattern of files, a Zarr or "
         "Lance folder, or postgresql://...#table."
     ),
 ]
@@ -45,7 +44,9 @@ AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown t
 MetricNames = Annotated[
     str | None,
     typer.Option(
-        "--metrics", help="Names, separated by commas, or 'all'. `isotropy score --list` has them."
+        "--metrics",
+        help="Names, separated by commas, or 'all'. `isotropy score --list` explains them: "
+        "{METRICS}.",
     ),
 ]
 Correctors = Annotated[

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from isotropy import tables
 from isotropy.storage.state import library_version
 from isotropy.tables import COMMANDS
 
@@ -23,13 +24,24 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         single = _typer()
         single.command(name)(COMMANDS[name])
-        return get_command(single)
+        command: Any = get_command(single)
+        for parameter in command.params:
+            parameter.help = _with_names(getattr(parameter, "help", None))
+        return command
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _with_names(text: str | None) -> str | None:
+    """A help text with the names of a table, as they are now, for ``{CORRECTORS}`` and so on."""
+    for name, table in vars(tables).items():
+        if text and isinstance(table, tables.Table) and f"{{{name}}}" in text:
+            text = text.replace(f"{{{name}}}", ", ".join(table))
+    return text
 
 
 class _Group(TyperGroup):

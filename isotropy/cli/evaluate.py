@@ -20,7 +20,6 @@ from isotropy.cli._options import (
     Model,
     layer_of,
 )
-from isotropy.tables import TASKS
 
 __all__ = ["evaluate"]
 
@@ -38,7 +37,7 @@ def evaluate(
         ),
     ],
     corrector: Correctors = None,
-    kind: Annotated[str | None, typer.Option(help=f"One of: {', '.join(TASKS)}.")] = None,
+    kind: Annotated[str | None, typer.Option(help="One of: {TASKS}.")] = None,
     layer: Layer = "output",
     queries: Annotated[
         str, typer.Option(help="Correct queries about their 'own-mean', or 'as-documents'.")

@@ -9,7 +9,6 @@ import typer
 
 from isotropy.cli._files import check_output, tell
 from isotropy.cli._options import AsJson
-from isotropy.tables import TARGETS
 
 __all__ = ["export"]
 
@@ -17,7 +16,7 @@ __all__ = ["export"]
 def export(
     corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for dense.")],
-    to: Annotated[str, typer.Option(help="One of: " + ", ".join(TARGETS) + ".")],
+    to: Annotated[str, typer.Option(help="One of: {TARGETS}.")],
     index: Annotated[
         Path | None, typer.Option(help="For faiss: the index to put the correction before.")
     ] = None,

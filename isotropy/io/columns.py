@@ -54,6 +54,8 @@ class TableRows(Rows):
         batches.
     mark : str, int or None
         What changes whenever the table does, where its path does not tell.
+    write_column : callable or None
+        Writes corrected rows beside these, where the table can take a column more.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class TableRows(Rows):
         self.schema = schema
         self.batches = batches
         self.mark: str | int | None = None
+        self.write_column: Callable[..., None] | None = None
 
     def fingerprint(self) -> list[Any]:
         """The file's and the mark."""

@@ -10,19 +10,23 @@ import numpy as np
 
 from isotropy.io import FileError, Rows, RowWriter
 from isotropy.io.columns import TableRows
-from isotropy.io.sources.shards import ShardedRows
 from isotropy.rows.lanes import prefetch, rows_at_a_time
 
-__all__ = ["Apply", "check_not_read", "files_of", "write_file"]
+__all__ = ["Apply", "check_not_read", "files_of", "shards_of", "write_file"]
 
 Apply = Callable[[np.ndarray, int], np.ndarray]
 """Called with a block and the number of its first row, it gives the corrected block."""
 
 
+def shards_of(rows: Rows) -> list[Rows]:
+    """The parts that rows of many files are made of; those of one are their own."""
+    parts: list[Rows] = getattr(rows, "shards", [rows])
+    return parts
+
+
 def files_of(rows: Rows) -> list[Path]:
     """The files that rows are read from; none where they are in memory or on a server."""
-    shards = rows.shards if isinstance(rows, ShardedRows) else [rows]
-    paths = [Path(shard.path) for shard in shards if shard.path is not None]
+    paths = [Path(shard.path) for shard in shards_of(rows) if shard.path is not None]
     return [path for path in paths if path.exists()]
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from isotropy.io import FileError, Rows
 from isotropy.io.formats import writable
-from isotropy.io.sources.shards import ShardedRows
-from isotropy.jobs._files import Apply, check_not_read, write_file
+from isotropy.jobs._files import Apply, check_not_read, shards_of, write_file
 from isotropy.rows.arrays import output_dtype
 from isotropy.storage.whole import whole_file
 
@@ -33,7 +32,7 @@ def write_folder(
     progress: Callable[[int], object] | None,
 ) -> None:
     """Write a file of corrected rows for each file read; the same call goes on where it stopped."""
-    shards = rows.shards if isinstance(rows, ShardedRows) else [rows]
+    shards = shards_of(rows)
     targets = _targets(shards, rows, folder)
     folder.mkdir(parents=True, exist_ok=True)
     record, first = _read_record(folder / _RECORD), 0

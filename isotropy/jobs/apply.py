@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 
 from isotropy.io import Rows, open_rows
-from isotropy.io.columns import TableRows
-from isotropy.io.sources.lance import is_lance, write_lance_column
-from isotropy.io.sources.postgres import PostgresRows
 from isotropy.jobs._files import Apply, check_not_read, write_file
 from isotropy.jobs._folders import write_folder
 from isotropy.rows.arrays import BadRowError, output_dtype, raise_on_bad_row
@@ -107,14 +104,12 @@ def _beside(
     """Into a new column of the table that the rows came from."""
     if not column:
         raise ValueError("new_column is missing: name the column that the corrected rows become.")
-    if isinstance(rows, PostgresRows):
-        rows.write_column(column, apply, shape, dtype, job)
-    elif isinstance(rows, TableRows) and is_lance(rows.path):
-        write_lance_column(rows, column, apply, shape, dtype, job)
-    else:
+    write = getattr(rows, "write_column", None)
+    if write is None:
         raise ValueError(
             f"{rows.path} cannot take a column beside its own; name an output file or folder."
         )
+    write(column, apply, shape, dtype, job)
 
 
 def _job(corrector: Any) -> str:

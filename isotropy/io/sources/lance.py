@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def read_lance(source: Any, column: str | None) -> TableRows:
 
     rows = table_rows(path, column, schema, n, batches)
     rows.mark = version
+    rows.write_column = partial(write_lance_column, rows)
     return rows
 
 
