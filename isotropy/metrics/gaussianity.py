@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import chi2, norm
 
 from isotropy.metrics._inputs import (
@@ -744,7 +744,7 @@ def _skewness_tail(value: float, n: float) -> float:
     b2 = 3 * (n**2 + 27 * n - 70) * (n + 1) * (n + 3)
     b2 /= (n - 2) * (n + 5) * (n + 7) * (n + 9)
     w2 = np.sqrt(2 * (b2 - 1)) - 1
-    return float(2 * norm.sf(np.arcsinh(y / np.sqrt(2 / (w2 - 1))) / np.sqrt(0.5 * np.log(w2))))
+    return float(2 * ndtr(-np.arcsinh(y / np.sqrt(2 / (w2 - 1))) / np.sqrt(0.5 * np.log(w2))))
 
 
 def _kurtosis_tail(value: float, n: float) -> float:
@@ -760,7 +760,7 @@ def _kurtosis_tail(value: float, n: float) -> float:
         cube = np.cbrt((1 - 2 / a) / below) if below > 0 else np.inf
         return float((1 - 2 / (9 * a) - cube) / np.sqrt(2 / (9 * a)))
 
-    return float(norm.sf(z(value)) + norm.cdf(z(-value)))
+    return float(ndtr(-z(value)) + ndtr(z(-value)))
 
 
 def anderson_darling(
@@ -854,6 +854,7 @@ def coordinate_pvalue(which: str, value: float, moments: Moments) -> float:
     return min(1.0, _live_columns(moments)[0].size * tail(value, n))
 
 
+@lru_cache(maxsize=256)
 def coordinate_floor(which: str, n: float, d: int) -> float | None:
     """The median of the largest of d, by bisection of the tail."""
     tail, least = _TAILS[which]

@@ -173,8 +173,8 @@ def report(
         kept = np.sort(np.random.default_rng(random_state).permutation(n)[: min(n, _DRAWN_ROWS)])
         some = in_memory(rows[kept]).astype(np.float32)
         mapped = {"raw": some}
-        for name, corrector in chosen.items():
-            mapped[name] = _fitted(corrector, rows).transform(some)
+        for name, corrector in table.correctors.items():
+            mapped[name] = corrector.transform(some)
     sure = intervals(rows, [m for m in _SURE if m in METRICS], n_groups=min(20, n))
     hubs = hubness(some, n_neighbors=min(10, len(some) - 1)) if len(some) > 2 else None
     moved = None if against is None else drift(against, rows)
@@ -182,12 +182,6 @@ def report(
     if profile is not None:
         pictures["layers"] = profile.to_dict()
     return Report(title, _verdict(table, hubs, moved), table, sure, hubs, moved, pictures)
-
-
-def _fitted(corrector: Any, rows: Any) -> Any:
-    from sklearn.base import clone
-
-    return clone(corrector).fit(rows)
 
 
 # -- pictures ------------------------------------------------------------------------------------

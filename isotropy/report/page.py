@@ -25,7 +25,6 @@ def page(report: Report) -> str:
     n, d = report.comparison["raw"].shape
     folder = files("isotropy.report")
     data = json.dumps(report.pictures, allow_nan=False, separators=(",", ":"))
-    left_out = report.comparison["raw"].left_out
     return Template((folder / "page.html").read_text("utf-8")).substitute(
         title=text(report.title),
         caption=f"{n:,} rows, {d:,} dimensions",
@@ -39,12 +38,20 @@ def page(report: Report) -> str:
             else ""
         ),
         table=_scorecard(report),
-        left_out=f"Left out: {text(', '.join(left_out))}." if left_out else "",
+        left_out=text(" ".join(_remarks(report))),
         hubs=_hubs(report),
         version=text(library_version()),
         # "</script>" inside a text must not end the element.
         data=data.replace("<", "\\u003c"),
     )
+
+
+def _remarks(report: Report) -> list[str]:
+    """What to know when reading the scorecard, each sentence once."""
+    cards = report.comparison.scorecards
+    said = dict.fromkeys(note for card in cards.values() for note in card.notes)
+    left_out = cards["raw"].left_out
+    return [*said, *([f"Left out: {', '.join(left_out)}."] if left_out else [])]
 
 
 def _told(value: float) -> str:

@@ -261,7 +261,7 @@ def _choose(rows: Any, names: MetricNames) -> tuple[list[Metric], dict[str, str]
         costly["unit_gram"] = "needs the unit Gram matrix, a second pass: metrics='all' takes it"
     if not is_small(d, n):
         costly["rows"] = "needs the rows once more, at a cost: metrics='all' takes it"
-    slow = "takes longer than all the others: metrics='all' takes it"
+    slow = "takes longer than all others together: metrics='all' takes it"
     left_out = {
         m.name: costly.get(m.needs, slow) for m in METRICS.values() if m.needs in costly or m.slow
     }
@@ -363,9 +363,12 @@ class Comparison:
     ----------
     scorecards : dict of str to Scorecard
         By corrector; "raw", the rows as they came, is the first.
+    correctors : dict of str to corrector
+        The fitted ones that were scored, to go on with.
     """
 
     scorecards: dict[str, Scorecard]
+    correctors: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __getitem__(self, corrector: str) -> Scorecard:
         return self.scorecards[corrector]
@@ -490,16 +493,17 @@ def compare(
     how = (chosen, left_out, sample_weight, weight_type)
     with quietly(rows):
         moments = _gather_for(chosen, rows, sample_weight, weight_type)
-        cards = {_RAW: _score(rows, moments, *how)}
+        cards, fitted = {_RAW: _score(rows, moments, *how)}, {}
         for name, corrector in correctors.items():
             if corrector is None:
                 cards[name] = cards[_RAW]
                 continue
             if refit:
                 corrector = _fitted(name, corrector, rows, moments, sample_weight, weight_type)
+            fitted[name] = corrector
             card = _card_after(corrector, rows, moments, how)
             cards[name] = replace(card, notes=(*card.notes, _IN_SAMPLE)) if refit else card
-    return Comparison(cards)
+    return Comparison(cards, fitted)
 
 
 _RAW = "raw"

@@ -100,6 +100,30 @@ def test_correctors_of_one_s_own():
     assert not hasattr(given["centred"], "affine_map_")
 
 
+def test_each_corrector_is_fitted_once():
+    fits = []
+
+    class Watched(Whitening):
+        def _solve(self, moments):
+            fits.append(self)
+            return super()._solve(moments)
+
+    made = report(rows(), {"white": Watched(), "half": Watched(power=0.5)})
+    assert len(fits) == 2
+    assert made.comparison.correctors["white"].transform(rows()).std() == pytest.approx(1, abs=0.01)
+
+
+def test_no_number_is_outside_its_range():
+    X = rows(80, 60, mean=0)  # in-sample estimates pass their ideal before they are taken back
+    made = report(X)
+    for card in made.comparison.scorecards.values():
+        for name, found in card.scores.items():
+            assert np.isnan(found.value) or found.low <= found.value <= found.high, name
+    for name, held in made.intervals.items():
+        assert np.isnan(held.low) or held.low <= made.comparison["raw"][name] <= held.high, name
+    assert "fitted on" in made.to_html() and "fitted on" in made.to_markdown()
+
+
 @pytest.mark.parametrize(
     "kind", ["all the same", "zero", "one column", "few", "float16", "integers"]
 )
