@@ -262,7 +262,14 @@ CORRECTORS = Table(
     },
 )
 
-FAMILIES = ("isotropy.metrics.registry:REGISTERED",)
+FAMILIES = (
+    "isotropy.metrics.cosine:REGISTERED",
+    "isotropy.metrics.spectrum:REGISTERED",
+    "isotropy.metrics.partition:REGISTERED",
+    "isotropy.metrics.pairs:REGISTERED",
+    "isotropy.metrics.gaussian:REGISTERED",
+    "isotropy.metrics.gaussianity:REGISTERED",
+)
 """Where metrics are defined, in the order of a scorecard."""
 
 METRICS = Table("metric", families=FAMILIES)

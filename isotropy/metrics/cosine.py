@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import chdtr, chdtrc, gammaln, ndtr
 
 from isotropy.metrics._inputs import UnitRows, gather, variances
+from isotropy.metrics.registry import Metric, dimensions
 from isotropy.moments import Moments
 
 __all__ = [
@@ -339,3 +340,83 @@ def vmf_floor(n: float, d: int) -> float:
     """The concentration fitted to the expected resultant of uniform directions."""
     length = resultant_floor(n, d)
     return _vmf_concentration(length, d) if n > 1 and length < 1 else float("nan")
+
+
+REGISTERED = (
+    Metric(
+        name="mean_cosine",
+        title="mean cosine of two rows",
+        function=mean_cosine,
+        range=(-1.0, 1.0),
+        ideal=0.0,
+        better=None,
+        needs="moments",
+        cost="O(d)",
+        source="Ethayarajh 2019",
+        floor=lambda n, d: 0.0,
+        p_value=mean_cosine_pvalue,
+        standard_error=mean_cosine_error,
+    ),
+    Metric(
+        name="cosine_spread",
+        title="standard deviation of the cosines",
+        function=cosine_spread,
+        range=(0.0, 1.0),
+        ideal=lambda d: d**-0.5,
+        better=None,
+        needs="unit_gram",
+        cost="O(d^2); the Gram matrix doubles the pass",
+        source="Zhang et al. 2017",
+        floor=lambda n, d: d**-0.5,
+    ),
+    Metric(
+        name="top_contribution",
+        title="share of the mean cosine from its top dimension",
+        function=top_contribution,
+        range=(lambda d: 1 / d, np.inf),
+        ideal=lambda d: 1 / d,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Timkey & van Schijndel 2021",
+        jumps="it is the largest of several values",
+    ),
+    Metric(
+        name="rogue_dimension_count",
+        title="dimensions of outlying mean or variance",
+        function=rogue_dimension_count,
+        range=(0.0, dimensions),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Kovaleva et al. 2021",
+        floor=rogue_dimension_floor,
+        jumps="it is a count",
+    ),
+    Metric(
+        name="resultant_length",
+        title="length of the mean direction",
+        function=resultant_length,
+        range=(0.0, 1.0),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Mardia & Jupp 2000",
+        floor=resultant_floor,
+        p_value=mean_cosine_pvalue,
+    ),
+    Metric(
+        name="vmf_concentration",
+        title="von Mises-Fisher concentration",
+        function=vmf_concentration,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost="O(d)",
+        source="Banerjee et al. 2005, equation 4.4",
+        floor=vmf_floor,
+    ),
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from isotropy.metrics._inputs import eigenvalues, gather
+from isotropy.metrics.registry import Metric
 from isotropy.metrics.spectrum import marchenko_pastur_spectrum
 from isotropy.moments import Moments
 
@@ -231,3 +233,57 @@ def _wasserstein_to_isotropic(values: np.ndarray, squares: np.ndarray) -> float:
 def isotropic_terms_floor(n: float, d: int) -> tuple[np.ndarray, np.ndarray]:
     """What `_isotropic_terms` expects of n isotropic Gaussian rows."""
     return marchenko_pastur_spectrum(n, d) * (1 - 1 / n), np.full(d, 1 / n)
+
+
+# -- what is known of each -------------------------------------------------------------------------
+
+
+def _of_isotropic_terms(
+    function: Callable[[np.ndarray, np.ndarray], float],
+) -> Callable[[float, int], float | None]:
+    def floor(n: float, d: int) -> float | None:
+        return function(*isotropic_terms_floor(n, d)) if n > 1 else None
+
+    return floor
+
+
+_SPECTRUM_COST = "O(d^3), one eigendecomposition for all"
+
+REGISTERED = (
+    Metric(
+        name="kl_divergence",
+        title="Kullback-Leibler to the isotropic Gaussian",
+        function=kl_divergence,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Kullback & Leibler 1951",
+        floor=_of_isotropic_terms(_kl_to_isotropic),
+    ),
+    Metric(
+        name="bhattacharyya",
+        title="Bhattacharyya to the isotropic Gaussian",
+        function=bhattacharyya,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Kailath 1967",
+        floor=_of_isotropic_terms(_bhattacharyya_to_isotropic),
+    ),
+    Metric(
+        name="wasserstein2",
+        title="2-Wasserstein to the isotropic Gaussian",
+        function=wasserstein2,
+        range=(0.0, lambda d: (2 * d) ** 0.5),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Dowson & Landau 1982",
+        floor=_of_isotropic_terms(_wasserstein_to_isotropic),
+    ),
+)

@@ -9,7 +9,7 @@ of the same size, and see both. The others standardize each coordinate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from isotropy.metrics._inputs import (
     row_blocks,
     variances,
 )
+from isotropy.metrics.registry import Metric
 from isotropy.moments import Moments
 from isotropy.rows.arrays import namespace, spread, workers_for
 
@@ -865,3 +866,125 @@ def coordinate_floor(which: str, n: float, d: int) -> float | None:
         middle = (low + high) / 2
         low, high = (middle, high) if tail(middle, n) > wanted else (low, middle)
     return high
+
+
+REGISTERED = (
+    Metric(
+        name="mardia_skewness",
+        title="Mardia's skewness, of whitened rows",
+        function=mardia_skewness,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d min(n, d^2))",
+        source="Mardia 1970",
+        floor=skewness_floor,
+        value_p_value=skewness_pvalue,
+        within_rank=True,
+        takes_moments=True,
+    ),
+    Metric(
+        name="mardia_kurtosis",
+        title="Mardia's kurtosis, of whitened rows",
+        function=mardia_kurtosis,
+        range=(lambda d: float(d) ** 2, np.inf),
+        ideal=lambda d: float(d) * (d + 2),
+        better=None,
+        needs="rows",
+        cost="O(n d^2)",
+        source="Mardia 1970",
+        floor=kurtosis_floor,
+        value_p_value=kurtosis_pvalue,
+        within_rank=True,
+        takes_moments=True,
+    ),
+    Metric(
+        name="epps_pulley",
+        title="sliced Epps-Pulley (SIGReg) to a Gaussian",
+        function=sliced_epps_pulley,
+        range=(0.0, 7.5),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d k), k = 128 slices",
+        source="Epps & Pulley 1983; Balestriero & LeCun 2025",
+        floor=epps_pulley_floor,
+        takes_moments=True,
+    ),
+    Metric(
+        name="sliced_wasserstein",
+        title="sliced 2-Wasserstein to a Gaussian",
+        function=sliced_wasserstein,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d k), k = 128 slices",
+        source="Rabin et al. 2011",
+        floor=wasserstein_floor,
+        takes_moments=True,
+    ),
+    Metric(
+        name="henze_zirkler",
+        title="largest Henze-Zirkler of projections to 3-D",
+        function=henze_zirkler,
+        range=(0.0, np.inf),
+        ideal=None,
+        better="lower",
+        needs="rows",
+        cost="O(n d) and 3e7 exponentials",
+        source="Henze & Zirkler 1990",
+        floor=henze_zirkler_floor,
+        value_p_value=henze_zirkler_pvalue,
+        within_rank=True,
+        takes_moments=True,
+        jumps="it is the largest of several values",
+        slow=True,
+    ),
+    Metric(
+        name="coordinate_skewness",
+        title="largest absolute skewness of a coordinate",
+        function=coordinate_skewness,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d)",
+        source="D'Agostino 1970",
+        floor=partial(coordinate_floor, "skewness"),
+        value_p_value=partial(coordinate_pvalue, "skewness"),
+        takes_moments=True,
+        jumps="it is the largest of several values",
+    ),
+    Metric(
+        name="coordinate_kurtosis",
+        title="largest absolute excess kurtosis of a coordinate",
+        function=coordinate_kurtosis,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="rows",
+        cost="O(n d)",
+        source="Anscombe & Glynn 1983",
+        floor=partial(coordinate_floor, "kurtosis"),
+        value_p_value=partial(coordinate_pvalue, "kurtosis"),
+        takes_moments=True,
+        jumps="it is the largest of several values",
+    ),
+    Metric(
+        name="anderson_darling",
+        title="largest Anderson-Darling statistic of a coordinate",
+        function=anderson_darling,
+        range=(0.0, np.inf),
+        ideal=None,
+        better="lower",
+        needs="rows",
+        cost="O(n d log n)",
+        source="Anderson & Darling 1954",
+        floor=partial(coordinate_floor, "anderson_darling"),
+        value_p_value=partial(coordinate_pvalue, "anderson_darling"),
+        takes_moments=True,
+        jumps="it is the largest of several values",
+    ),
+)

@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather, rescaled
 from isotropy.metrics.cosine import cosine_spread, mean_cosine
+from isotropy.metrics.registry import Metric
 from isotropy.moments import Moments
 from isotropy.rows.arrays import check_weights, raise_on_bad_row, spread, workers_for, working_block
 
@@ -233,3 +234,31 @@ def uniformity_floor(d: int, t: float = 2.0) -> float:
     k = np.arange(int(4 * t) + 60)
     terms = np.cumsum(np.log(t**2 / ((d / 2 + k) * (k + 1))))
     return float(-2 * t + logsumexp(np.concatenate([[0.0], terms])))
+
+
+REGISTERED = (
+    Metric(
+        name="uniformity",
+        title="uniformity (t = 2)",
+        function=uniformity,
+        range=(-8.0, 0.0),
+        ideal=uniformity_floor,
+        better="lower",
+        needs="rows",
+        cost="O(n^2 d)",
+        source="Wang & Isola 2020, equation 2",
+        floor=lambda n, d: uniformity_floor(d),
+    ),
+    Metric(
+        name="uniformity_cumulant",
+        title="uniformity to the second cumulant",
+        function=uniformity_cumulant,
+        range=(-8.0, 8.0),
+        ideal=lambda d: -4 + 8 / d,
+        better="lower",
+        needs="unit_gram",
+        cost="O(d^2); the Gram matrix doubles the pass",
+        source="Wang & Isola 2020",
+        floor=lambda n, d: -4 + 8 / d,
+    ),
+)

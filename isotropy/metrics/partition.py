@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from scipy.special import erf
 
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather, row_blocks, uncentred_spectrum
+from isotropy.metrics.registry import Metric
 from isotropy.metrics.spectrum import marchenko_pastur_spectrum
 from isotropy.moments import Moments
 
@@ -139,3 +141,59 @@ def partition_floor(n: float, d: int, form: Form = "exact") -> float:
         return high
 
     return float(np.exp(-largest(spread) - largest(-spread)))
+
+
+_PARTITION_SOURCE = "Arora et al. 2016; Mu & Viswanath 2018"
+
+REGISTERED = (
+    Metric(
+        name="partition_isotropy",
+        title="partition isotropy I(W)",
+        function=partition_isotropy,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="rows",
+        cost="O(n d^2) and 2 n d exponentials",
+        source=_PARTITION_SOURCE,
+        floor=partition_floor,
+        jumps="it is the smallest of several values",
+    ),
+    Metric(
+        name="partition_gaussian",
+        title="I(W) of the Gaussian fitted",
+        function=partial(partition_isotropy, form="gaussian"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partition_floor,
+        jumps="it is the smallest of several values",
+    ),
+    Metric(
+        name="partition_first",
+        title="I(W) to first order",
+        function=partial(partition_isotropy, form="first"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partial(partition_floor, form="first"),
+    ),
+    Metric(
+        name="partition_second",
+        title="I(W) to second order",
+        function=partial(partition_isotropy, form="second"),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source=_PARTITION_SOURCE,
+        floor=partial(partition_floor, form="second"),
+    ),
+)

@@ -7,12 +7,15 @@ rows would have, `marchenko_pastur_spectrum`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import gammaincc
 
 from isotropy.metrics._inputs import NeedsRows, eigenvalues, gather, uncentred_spectrum
+from isotropy.metrics.registry import Metric, dimensions
 from isotropy.moments import Moments
 
 __all__ = [
@@ -580,3 +583,198 @@ def spectrum_decay(X: Any, sample_weight: Any = None) -> float:
     by measuring eigenspectrum decay"; weights as in Stringer et al. 2019.
     """
     return _spectrum_decay(eigenvalues(gather(X, sample_weight)))
+
+
+# -- what is known of each -------------------------------------------------------------------------
+
+
+def _of_spectrum(
+    function: Callable[[np.ndarray], float],
+) -> Callable[[float, int], float | None]:
+    """The floor of a function of eigenvalues: that function of the Marchenko-Pastur spectrum."""
+
+    def floor(n: float, d: int) -> float | None:
+        return function(marchenko_pastur_spectrum(n, d)) if n > 1 else None
+
+    return floor
+
+
+def _uncentred_floor(n: float, d: int) -> float | None:
+    # The matrix is not centred, so no row is lost to the mean.
+    return _entropy_rank(np.sqrt(marchenko_pastur_spectrum(n + 1, d)))
+
+
+def _sphericity_floor(n: float, d: int) -> float | None:
+    return sphericity_null(n, d)[0] if n > 1 else None
+
+
+def _sphericity_pvalue(moments: Moments) -> float:
+    return sphericity_test(moments).pvalue
+
+
+_SPECTRUM_COST = "O(d^3), one eigendecomposition for all"
+
+REGISTERED = (
+    Metric(
+        name="isoscore",
+        title="IsoScore, corrected for few rows",
+        function=isoscore,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman et al. 2022; Himeno & Yamada 2014",
+        floor=lambda n, d: 1.0,
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="isoscore_plain",
+        title="IsoScore as in the paper",
+        function=partial(isoscore, corrected=False),
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman et al. 2022",
+        floor=_of_spectrum(_isoscore),
+    ),
+    Metric(
+        name="isoscore_star",
+        title="IsoScore*, shrunk by 0.2",
+        function=isoscore_star,
+        range=(0.0, 1.0),
+        ideal=1.0,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudman & Eickhoff 2024",
+        floor=_of_spectrum(_star_isoscore),
+    ),
+    Metric(
+        name="participation_ratio",
+        title="participation ratio, corrected for few rows",
+        function=participation_ratio,
+        range=(1.0, dimensions),
+        ideal=dimensions,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Himeno & Yamada 2014",
+        floor=lambda n, d: float(d),
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="effective_rank",
+        title="effective rank (entropy of the variances)",
+        function=effective_rank,
+        range=(1.0, dimensions),
+        ideal=dimensions,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Roy & Vetterli 2007",
+        floor=_of_spectrum(_entropy_rank),
+    ),
+    Metric(
+        name="rankme",
+        title="RankMe (entropy of the singular values)",
+        function=rankme,
+        range=(1.0, dimensions),
+        ideal=dimensions,
+        better="higher",
+        needs="moments",
+        cost="O(d^3)",
+        source="Garrido et al. 2023, equation 1",
+        floor=_uncentred_floor,
+    ),
+    Metric(
+        name="stable_rank",
+        title="stable rank (total over top variance)",
+        function=stable_rank,
+        range=(1.0, dimensions),
+        ideal=dimensions,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Rudelson & Vershynin 2007",
+        floor=_of_spectrum(_stable_rank),
+    ),
+    Metric(
+        name="top_variance_share",
+        title="share of variance of the top direction",
+        function=top_variance_share,
+        range=(lambda d: 1 / d, 1.0),
+        ideal=lambda d: 1 / d,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Ethayarajh 2019",
+        floor=_of_spectrum(_top_variance_share),
+    ),
+    Metric(
+        name="numerical_rank",
+        title="dimensions above rounding noise",
+        function=numerical_rank,
+        range=(0.0, dimensions),
+        ideal=dimensions,
+        better="higher",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="",
+        floor=_of_spectrum(_rank),
+        jumps="it is a count",
+    ),
+    Metric(
+        name="condition_number",
+        title="condition number above rounding noise",
+        function=condition_number,
+        range=(1.0, np.inf),
+        ideal=1.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="",
+        floor=_of_spectrum(_condition_number),
+        jumps="it is the smallest of several values",
+    ),
+    Metric(
+        name="sphericity",
+        title="John's sphericity statistic",
+        function=sphericity,
+        range=(0.0, lambda d: d - 1),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="John 1972; Ledoit & Wolf 2002",
+        floor=_sphericity_floor,
+        p_value=_sphericity_pvalue,
+    ),
+    Metric(
+        name="noise_edge",
+        title="directions above the noise edge",
+        function=noise_edge,
+        range=(0.0, dimensions),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Marchenko & Pastur 1967; Gavish & Donoho 2014",
+        floor=lambda n, d: 0.0,
+        jumps="it is a count",
+    ),
+    Metric(
+        name="spectrum_decay",
+        title="exponent of the spectrum's decay",
+        function=spectrum_decay,
+        range=(0.0, np.inf),
+        ideal=0.0,
+        better="lower",
+        needs="moments",
+        cost=_SPECTRUM_COST,
+        source="Agrawal et al. 2022",
+        floor=_of_spectrum(_spectrum_decay),
+    ),
+)
