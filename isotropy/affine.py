@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from isotropy.rows.arrays import (
     as_matrix,
@@ -17,6 +19,7 @@ from isotropy.rows.arrays import (
     workers_for,
     working_block,
 )
+from isotropy.rows.foreign import of_faiss, of_sklearn
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class AffineMap:
     Examples
     --------
     >>> import numpy as np
+    from sklearn.utils.validation import check_is_fitted
     >>> from isotropy import AffineMap
     >>> shift = AffineMap(mean=np.array([1.0, 2.0]))
     >>> double = AffineMap(mean=np.zeros(2), matrix=2 * np.eye(2))
@@ -198,6 +202,8 @@ class AffineMap:
     def _apply_torch(self, X: torch.Tensor, normalize: Normalize) -> torch.Tensor:
         import torch
 
+        from isotropy.rows.torch_map import unit_rows as unit_torch
+
         if X.ndim != 2:
             raise ValueError(f"X must be 2-D (rows x dimensions), got shape {tuple(X.shape)}.")
         self._check_columns(X.shape[1], self.n_features_in)
@@ -208,7 +214,7 @@ class AffineMap:
             return torch.as_tensor(values, dtype=y.dtype, device=y.device)
 
         if normalize in ("before", "both"):
-            y = _unit_torch(y)
+            y = unit_torch(y)
         shift = like(self.mean)
         rest = self._rest(shift.double().cpu().numpy())
         y = y - shift
@@ -218,7 +224,7 @@ class AffineMap:
             y = y - (y @ like(self.removed[0])) @ like(self.removed[1])
         y = y + like(rest)
         if normalize in ("after", "both"):
-            y = _unit_torch(y)
+            y = unit_torch(y)
         return y.to(dtype)
 
     def _rest(self, shift: np.ndarray) -> np.ndarray:
@@ -259,6 +265,7 @@ class AffineMap:
         Examples
         --------
         >>> import numpy as np
+        from sklearn.utils.validation import check_is_fitted
         >>> from isotropy import AffineMap
         >>> documents = AffineMap(mean=np.array([1.0, 2.0]))
         >>> documents.about([4.0, 4.0]).apply(np.array([[4.0, 5.0]])).tolist()
@@ -347,8 +354,14 @@ class AffineMap:
 
         Parameters
         ----------
-        estimator : StandardScaler, PCA, IncrementalPCA, TruncatedSVD, affine corrector, Pipeline
-            Fitted; a pipeline of these becomes one map.
+        estimator : scikit-learn transformer, affine corrector, or Pipeline of these
+            Fitted: StandardScaler, RobustScaler, MinMaxScaler, MaxAbsScaler, PCA, IncrementalPCA,
+            TruncatedSVD, or a corrector with ``normalize="none"``.
+
+        Returns
+        -------
+        AffineMap
+            Of a pipeline, that of its steps in turn.
 
         Raises
         ------
@@ -360,15 +373,18 @@ class AffineMap:
         Examples
         --------
         >>> import numpy as np
+        from sklearn.utils.validation import check_is_fitted
         >>> from sklearn.decomposition import PCA
         >>> X = np.random.default_rng(0).normal(size=(50, 4))
         >>> pca = PCA(2, whiten=True).fit(X)
         >>> bool(np.allclose(AffineMap.from_sklearn(pca).apply(X), pca.transform(X)))
         True
         """
-        from isotropy.export.sklearn import from_sklearn
-
-        return from_sklearn(estimator)
+        steps = getattr(estimator, "steps", [("", estimator)])
+        found = [_of_estimator(step) for _, step in steps if step not in (None, "passthrough")]
+        if not found:
+            raise ValueError("The pipeline has no step, so the width of its rows is not known.")
+        return reduce(AffineMap.then, found)
 
     @classmethod
     def from_faiss(cls, transform: Any) -> AffineMap:
@@ -380,22 +396,35 @@ class AffineMap:
             A LinearTransform (PCAMatrix, OPQMatrix, RandomRotationMatrix, ...) or a
             CenteringTransform.
 
+        Returns
+        -------
+        AffineMap
+
         Raises
         ------
         ValueError
             If it is another kind, or not trained.
         ImportError
             If faiss is missing (``isotropy[export]``).
-        """
-        from isotropy.export.faiss import from_faiss
 
-        return from_faiss(transform)
+        Examples
+        --------
+        >>> import faiss, numpy as np
+        >>> from isotropy import AffineMap
+        >>> pca = faiss.PCAMatrix(4, 2)
+        >>> pca.train(np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
+        >>> AffineMap.from_faiss(pca)
+        AffineMap(4 -> 2)
+        """
+        return cls(**of_faiss(transform))
 
     def to_torch(self, *, normalize: Normalize = "none", device: Any = None) -> torch.nn.Module:
         """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input."""
         from isotropy.rows.torch_map import AffineModule
 
-        return AffineModule(self, check_normalize(normalize)).to(device)
+        shift = self.mean.astype(np.float32)
+        rest = self._rest(shift.astype(np.float64))
+        return AffineModule(shift, self.matrix, rest, check_normalize(normalize)).to(device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is kept for speed: a pickle is as small as the map."""
@@ -469,13 +498,19 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     return x * _inverse_norms(x)
 
 
-def _unit_torch(x: torch.Tensor) -> torch.Tensor:
-    # By the largest entry first: squares would overflow or vanish. A constant, as the length of a
-    # unit row does not depend on it.
-    largest = x.detach().abs().amax(dim=1, keepdim=True) if x.shape[1] else x.detach().sum(1, True)
-    x = x / (largest + (largest == 0))
-    # The gradient of a norm at zero is not defined: a zero row gets a constant in its place.
-    return x / (x + (largest == 0)).norm(dim=1, keepdim=True)
+def _of_estimator(estimator: Any) -> AffineMap:
+    if hasattr(estimator, "steps"):
+        return AffineMap.from_sklearn(estimator)
+    if not hasattr(type(estimator), "_solve"):
+        return AffineMap(**of_sklearn(estimator))
+    check_is_fitted(estimator)  # one of our correctors
+    if estimator.normalize != "none":
+        raise ValueError(
+            f"A {type(estimator).__name__} with normalize={estimator.normalize!r} is not an affine "
+            "map: it scales each row to length one. A corrector without normalization is."
+        )
+    affine: AffineMap = estimator.affine_map_
+    return affine
 
 
 def check_normalize(normalize: Any) -> Normalize:

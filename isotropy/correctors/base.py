@@ -47,12 +47,17 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Mean of the rows, of the unit rows where the corrector normalizes before.
     query_mean_ : ndarray of shape (d,), where `fit` was given queries
         Theirs.
+    n_samples_seen_ : int, where the corrector keeps moments
+        Rows of positive weight that it learned from.
     """
 
-    _not_saved: ClassVar[frozenset[str]] = frozenset({"moments_", "n_features_in_"})
+    _not_saved: ClassVar[frozenset[str]] = frozenset(
+        {"moments_", "n_features_in_", "n_samples_seen_"}
+    )
     _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
     _removes_mean: bool | property = True
     moments_: Moments | None
+    n_samples_seen_: int
     mean_: np.ndarray
     query_mean_: np.ndarray
     n_features_in_: int
@@ -278,7 +283,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             "class": _saved_name(type(self)),
             "parameters": _plain_parameters(self),
             "n_features_in": self.n_features_in_,
-            "n_rows": self.moments_.n_rows if self.moments_ is not None else None,
+            "n_rows": getattr(self, "n_samples_seen_", None),
             "fitted": {},
             **more,
         }
@@ -321,6 +326,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if "feature_names_in" in info:
                 corrector.feature_names_in_ = np.array(info["feature_names_in"], dtype=object)
             corrector.n_features_in_ = info["n_features_in"]
+            if info["n_rows"] is not None:
+                corrector.n_samples_seen_ = info["n_rows"]
             corrector._restore_map(path, info, groups["map"])
             state = info.get("moments")
         except (KeyError, TypeError, AttributeError) as error:
@@ -485,7 +492,7 @@ class AffineCorrector(Corrector):
     def _finish(self, moments: Moments) -> None:
         self.affine_map_ = self._solve(moments)
         self.moments_, self.mean_ = moments, moments.mean
-        self.n_features_in_ = moments.n_features
+        self.n_features_in_, self.n_samples_seen_ = moments.n_features, moments.n_rows
 
     @property
     def _removes_mean(self) -> bool:  # type: ignore[override]

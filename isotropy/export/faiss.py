@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.affine import AffineMap
 from isotropy.export.parts import knows_queries, parts_of, widths
 from isotropy.storage.errors import FileError
 from isotropy.storage.whole import whole_file
 
-__all__ = ["from_faiss", "prepend", "to_faiss", "write_index"]
+__all__ = ["prepend", "to_faiss", "write_index"]
 
 
 def to_faiss(corrector: Any, *, normalize: bool | None = None) -> list[Any]:
@@ -200,24 +199,3 @@ def _read(faiss: Any, path: Any) -> Any:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise FileError(Path(path), f"is not a faiss index ({reason}).") from error
-
-
-def from_faiss(transform: Any) -> AffineMap:
-    """See `AffineMap.from_faiss`."""
-    faiss = require("faiss", extra="export")
-    if not transform.is_trained:
-        raise ValueError(f"The {type(transform).__name__} is not trained: train it first.")
-    transform = faiss.downcast_VectorTransform(transform)
-    if isinstance(transform, faiss.CenteringTransform):
-        return AffineMap(faiss.vector_to_array(transform.mean).astype(np.float64))
-    if isinstance(transform, faiss.ITQTransform):
-        raise ValueError("An ITQTransform scales each row to length one, so it is not affine.")
-    if not isinstance(transform, faiss.LinearTransform):
-        raise ValueError(
-            f"A {type(transform).__name__} is not an affine map: LinearTransform and its kinds "
-            "(PCAMatrix, OPQMatrix, RandomRotationMatrix, ...) and CenteringTransform are."
-        )
-    shape = transform.d_out, transform.d_in
-    matrix = faiss.vector_to_array(transform.A)[: shape[0] * shape[1]].reshape(shape)
-    offset = faiss.vector_to_array(transform.b) if transform.have_bias else None
-    return AffineMap(np.zeros(shape[1]), matrix.T.astype(np.float64), offset)

@@ -129,6 +129,8 @@ class Gaussianizer(Corrector):
         if first and moments is not None:
             self._whiten(moments)
         self.moments_ = moments
+        if moments is not None:
+            self.n_samples_seen_ = moments.n_rows
         if len(X):
             self._learn_from(X, weights, first)
 

@@ -5,44 +5,61 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from isotropy.affine import AffineMap, Normalize, _unit_torch
+__all__ = ["AffineModule", "unit_rows"]
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows scaled to length one, whatever their scale; a zero row stays zero."""
+    if not x.shape[1]:
+        return x
+    # By the largest entry first: squares would overflow or vanish. A constant, as the length of a
+    # unit row does not depend on it.
+    largest = x.detach().abs().amax(dim=1, keepdim=True)
+    x = x / (largest + (largest == 0))
+    # The gradient of a norm at zero is not defined: a zero row gets a constant in its place.
+    return x / (x + (largest == 0)).norm(dim=1, keepdim=True)
 
 
 class AffineModule(torch.nn.Module):
     """``y = (x - mean) A + offset`` over the last dimension, with optional scaling to length one.
 
     Rows are computed in float32 at least, and come back in their own type.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (d,)
+    matrix : ndarray of shape (d, k)
+    offset : ndarray of shape (k,)
+    normalize : {"none", "before", "after", "both"}, default="none"
     """
 
     mean: torch.Tensor
     matrix: torch.Tensor
     offset: torch.Tensor
 
-    def __init__(self, affine: AffineMap, normalize: Normalize = "none") -> None:
+    def __init__(
+        self, mean: np.ndarray, matrix: np.ndarray, offset: np.ndarray, normalize: str = "none"
+    ) -> None:
         super().__init__()
         self.normalize = normalize
-        shift = affine.mean.astype(np.float32)
-        arrays = {
-            "mean": shift,
-            "matrix": affine.matrix,
-            "offset": affine._rest(shift.astype(np.float64)),
-        }
-        for name, array in arrays.items():
-            self.register_buffer(name, torch.as_tensor(array, dtype=torch.float32))
+        for name, array in (("mean", mean), ("matrix", matrix), ("offset", offset)):
+            # A copy of its own, in one order: a loaded module runs the code of the saved one.
+            self.register_buffer(name, torch.tensor(np.ascontiguousarray(array, np.float32)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(..., d)`` to ``(..., k)``."""
         rows = x.reshape(-1, x.shape[-1])
         rows = rows.to(torch.promote_types(rows.dtype, self.matrix.dtype))
         if self.normalize in ("before", "both"):
-            rows = _unit_torch(rows)
+            rows = unit_rows(rows)
         mean, matrix, offset = (b.to(rows.dtype) for b in (self.mean, self.matrix, self.offset))
         rows = (rows - mean) @ matrix + offset
         if self.normalize in ("after", "both"):
-            rows = _unit_torch(rows)
+            rows = unit_rows(rows)
         dtype = x.dtype if x.is_floating_point() else rows.dtype
         return rows.reshape(*x.shape[:-1], -1).to(dtype)
 
     def extra_repr(self) -> str:
+        """Dimensions in and out, and the scaling, as ``print`` shows them."""
         d, k = self.matrix.shape
         return f"{d}, {k}, normalize={self.normalize!r}"

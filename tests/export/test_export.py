@@ -12,7 +12,13 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from isotropy import (
     AffineMap,
@@ -310,6 +316,11 @@ ESTIMATORS = {
     "scaler": StandardScaler(),
     "scaler without mean": StandardScaler(with_mean=False),
     "scaler without scale": StandardScaler(with_std=False),
+    "robust scaler": RobustScaler(),
+    "robust scaler without centre": RobustScaler(with_centering=False),
+    "robust scaler without scale": RobustScaler(with_scaling=False),
+    "scaler to a range": MinMaxScaler((-3, 5)),
+    "scaler by the largest": MaxAbsScaler(),
     "pca": PCA(3),
     "whitened pca": PCA(whiten=True),
     "incremental": IncrementalPCA(4, whiten=True),
@@ -333,12 +344,22 @@ def test_a_map_taken_from_scikit_learn_does_the_same(name):
     ("estimator", "error", "message"),
     [
         (PCA(2), NotFittedError, "not fitted"),
+        (Whitening(), NotFittedError, "not fitted"),
+        (MinMaxScaler(clip=True).fit(rows()), ValueError, "clips"),
         (Normalizer().fit(rows()), ValueError, "Normalizer is not known to be an affine map"),
         (make_pipeline(StandardScaler(), Normalizer()).fit(rows()), ValueError, "Normalizer"),
         (Pipeline([("none", "passthrough")]), ValueError, "no step"),
         (Whitening(normalize="after").fit(rows()), ValueError, "without normalization"),
     ],
-    ids=["unfitted", "not affine", "not affine in a pipeline", "empty", "normalizes"],
+    ids=[
+        "unfitted",
+        "ours unfitted",
+        "clips",
+        "not affine",
+        "not affine in a pipeline",
+        "empty",
+        "normalizes",
+    ],
 )
 def test_what_is_no_affine_map_is_refused(estimator, error, message):
     with pytest.raises(error, match=message):
