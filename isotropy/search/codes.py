@@ -35,7 +35,10 @@ def code_ranges(X: Any, *, quantile: float = 0.9999) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no row, a row holds NaN or infinity, or `quantile` is not within (0, 1].
+        If there is no row, a row holds NaN or infinity, the numbers are beyond the range of
+        float32, or `quantile` is not within (0, 1].
+    TypeError
+        If `X` is something other than rows, such as a path or texts.
 
     Notes
     -----
@@ -49,11 +52,18 @@ def code_ranges(X: Any, *, quantile: float = 0.9999) -> np.ndarray:
     >>> code_ranges(np.array([[3.0, -4.0]]), quantile=1).tolist()
     [[-4.0, -4.0], [4.0, 4.0]]
     """
-    if not 0 < quantile <= 1:
+    if isinstance(quantile, bool | str) or not 0 < quantile <= 1:
         raise ValueError(f"quantile must be above 0 and at most 1, got {quantile!r}.")
     rows = as_rows(X).in_memory()
     if not rows.size:
         raise ValueError(f"X must hold rows to find ranges from, got shape {rows.shape}.")
     raise_on_bad_row(rows, 0)
+    # Wide enough a type that the least integer has an absolute value, and a quantile its digits.
+    rows = rows.astype(np.promote_types(rows.dtype, np.float32), copy=False)
     reach = float(np.quantile(np.abs(rows), quantile)) or 1.0
+    limits = np.finfo(np.float32)
+    if not float(limits.tiny) <= reach <= float(limits.max):
+        raise ValueError(
+            f"X reaches to {reach:.3g}, which float32 does not hold: scale the rows first."
+        )
     return np.outer([-reach, reach], np.ones(rows.shape[1])).astype(np.float32)

@@ -270,9 +270,11 @@ def test_the_choice_goes_by_the_texts_in_frameworks_too(kit):
         for c in ("today", "slowly", "again", "for long", "at night", "in the north", "alone")
     ]
     make, base, _ = KITS[kit](ENCODERS["one mean"])
+    rows = np.array([vector(text) for text in words], dtype=float)
+    wanted = AutoCorrector().fit(rows, texts=words).reason_
+    assert wanted != AutoCorrector().fit(rows).reason_
     for texts in (words, (text for text in words)):
-        model = make.fit(base, texts, AutoCorrector())
-        assert model.corrector.report_.criterion == "agreement with word overlap"
+        assert make.fit(base, texts, AutoCorrector()).corrector.reason_ == wanted
 
 
 @pytest.mark.parametrize("kit", KITS)

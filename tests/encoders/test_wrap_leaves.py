@@ -51,10 +51,8 @@ class Toy(torch.nn.Module):
         return row.astype(np.float32)
 
     def forward(self, features, **options):
-        return {
-            **features,
-            "sentence_embedding": self.drop(features["rows"].to(self.weight)) * self.weight,
-        }
+        rows = self.drop(features["rows"].to(self.weight))
+        return {**features, "sentence_embedding": rows * self.weight}
 
     def get_sentence_embedding_dimension(self):
         return D

@@ -235,3 +235,15 @@ def test_ranges_need_rows():
     with pytest.raises(ValueError, match="NaN"):
         code_ranges(np.array([[np.nan, 1]]))
     assert code_ranges(np.zeros((2, 2))).tolist() == [[-1, -1], [1, 1]]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.float16, np.float64])
+def test_ranges_hold_for_every_type_of_numbers(kind):
+    X = np.array([[-128, 3], [5, 127]], dtype=kind)
+    assert code_ranges(X, quantile=1).tolist() == [[-128, -128], [128, 128]]
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_ranges_beyond_float32_are_refused(scale):
+    with pytest.raises(ValueError, match="which float32 does not hold"):
+        code_ranges(rows(9) * scale)
