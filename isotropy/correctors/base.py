@@ -246,6 +246,14 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         rows = self._check_rows(X, reset=False)
         return rows.map(self._apply, self._n_features_out, list(self.get_feature_names_out()))
 
+    def _check_means(self, path: Any) -> None:
+        for name in ("mean_", "query_mean_"):
+            mean = getattr(self, name, None)
+            if mean is not None and (
+                mean.shape != (self.n_features_in_,) or not np.isfinite(mean).all()
+            ):
+                raise ValueError(f"{path}: its {name} does not fit; the file was changed.")
+
     @contextmanager
     def _whole_or_not_at_all(self) -> Iterator[None]:
         """A refused refit leaves the old state whole."""
@@ -329,6 +337,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if info["n_rows"] is not None:
                 corrector.n_samples_seen_ = info["n_rows"]
             corrector._restore_map(path, info, groups["map"])
+            corrector._check_means(path)
             state = info.get("moments")
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error

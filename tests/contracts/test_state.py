@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import Blocks, bent, fitted
+from cases import CORRECTORS, LEARNERS, Blocks, bent, fitted
 from sklearn.base import clone
 
 import isotropy
 from isotropy import AffineMap, ClusterRemoval, HubnessBias, Moments, RandomRotation
 from isotropy.rows import Rows
-from isotropy.storage.state import load_state
+from isotropy.storage.state import load_state, save_state
+from isotropy.tables import CORRECTORS as TABLE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::isotropy.RankWarning"),
@@ -21,6 +22,21 @@ pytestmark = [
 
 X = bent()
 Q = np.random.default_rng(1).normal(size=(40, 8)) - 3
+
+
+def test_every_corrector_of_the_table_meets_the_contracts():
+    known = {name for name, found in TABLE.items() if found.__name__ != "FlowGaussianizer"}
+    assert {TABLE.name_of(type(corrector)) for corrector in CORRECTORS + LEARNERS} >= known
+
+
+def test_a_changed_mean_is_refused(tmp_path):
+    info, arrays = load_state(saved(isotropy.MeanRemoval().fit(X, queries=Q), tmp_path / "c"))
+    kind = info.pop("class")
+    for name in ("fitted.mean_", "fitted.query_mean_"):
+        for bad in (arrays[name][:3], arrays[name] * np.nan):
+            save_state(tmp_path / "bad", kind, info, {**arrays, name: bad})
+            with pytest.raises(ValueError, match="does not fit"):
+                isotropy.load(tmp_path / "bad")
 
 
 def arrays_of(thing, name=""):
