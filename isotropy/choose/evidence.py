@@ -36,8 +36,8 @@ _DRAWS = 200
 _RUNGS = 24
 _COUNTED = 50_000
 _SHUFFLED = 600
-_SHUFFLES = 40
-_SURE = 4.0
+_SHUFFLES = 99
+_SURE = 6.0
 
 
 class SaysNothingError(Exception):
@@ -102,16 +102,18 @@ class Evidence(ABC):
 class _Ladder:
     """Each text beside others, from the one that shares most with it to one that shares nothing.
 
-    At ranks that grow geometrically.
+    At ranks that grow geometrically. Of texts that share as much the first comes first, or one that
+    is drawn.
     """
 
-    def __init__(self, shared: np.ndarray) -> None:
+    def __init__(self, shared: np.ndarray, draw: np.random.Generator | None = None) -> None:
         n = len(shared)
         # Rounding must not tell apart what is equal.
         shared = np.round(shared, 9)
         np.fill_diagonal(shared, np.inf)
         rungs = np.unique(np.round(np.geomspace(1, n - 1, min(_RUNGS, n - 1))).astype(int))
-        self.others = np.argsort(-shared, axis=1, kind="stable")[:, rungs]
+        ties = 0.0 if draw is None else 1e-10 * draw.random(shared.shape)
+        self.others = np.argsort(-(shared + ties), axis=1, kind="stable")[:, rungs]
         self.shared = np.take_along_axis(shared, self.others, 1)
 
 
@@ -157,7 +159,9 @@ class Overlap(Evidence):
         self._ladder = _Ladder(shared)
         self._within = rankdata(self._ladder.shared, axis=1)
         self._some = np.arange(0, len(rows), -(-len(rows) // _SHUFFLED))
-        self._checked = _Ladder(shared[np.ix_(self._some, self._some)])
+        # Drawn, lest the same few texts stand at the foot of all ladders.
+        draw = np.random.default_rng(0)
+        self._checked = _Ladder(shared[np.ix_(self._some, self._some)], draw)
 
     def values(self, corrector: AffineCorrector, X: np.ndarray) -> np.ndarray:
         """Over all pairs; see `both`."""
@@ -202,22 +206,22 @@ class Overlap(Evidence):
     def sureness(self, corrected: Sequence[np.ndarray]) -> float:
         """How far the best agreement of any candidate is above that with the texts shuffled.
 
-        In standard deviations of the shuffled ones; 0 where there is nothing to agree with.
+        In standard deviations of the shuffled ones; 0 where it is not above all of these.
         """
         ladder = self._checked
-        wanted = rankdata(ladder.shared).reshape(ladder.shared.shape)
+        wanted = rankdata(ladder.shared)
         draw = np.random.default_rng(0)
         n = len(self._some)
         orders = [np.arange(n), *(draw.permutation(n) for _ in range(_SHUFFLES))]
         best = np.full(len(orders), -np.inf)
         for Y in corrected:
             Y = unit(Y[self._some])
-            found = rounded(Y @ Y.T)
+            ranks = rankdata(rounded(Y @ Y.T)).reshape(n, n)
             for place, order in enumerate(orders):
-                pairs = found[order[:, None], order[ladder.others]]
-                best[place] = max(best[place], correlations(pairs.ravel(), wanted.ravel()))
-        spread = best[1:].std()
-        return float((best[0] - best[1:].mean()) / spread) if spread > 1e-9 else 0.0
+                found = ranks[order[:, None], order[ladder.others]].ravel()
+                best[place] = max(best[place], correlations(found, wanted))
+        above, spread = best[0] - best[1:].mean(), best[1:].std()
+        return float(above / spread) if best[0] > best[1:].max() and spread > 1e-9 else 0.0
 
 
 class Views(Evidence):
