@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted
 
 from isotropy.correctors.base import Corrector
@@ -103,6 +102,8 @@ class ClusterRemoval(Corrector):
         m = min(int(self.n_components), d)
         # About the mean: k-means loses the digits of rows far from 0.
         mean = np.average(rows, axis=0, weights=weights)
+        from sklearn.cluster import KMeans  # brings most of scikit-learn, half a second
+
         found = KMeans(k, n_init=1, random_state=self.random_state)
         labels = found.fit_predict(rows - mean, sample_weight=weights)
         self.mean_, self.shift_, self.moments_ = mean, np.zeros(d), None

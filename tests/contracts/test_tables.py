@@ -386,6 +386,8 @@ HEAVY = (
     "pyarrow",
     "rich",
     "sentence_transformers",
+    "sklearn.cluster",
+    "sklearn.linear_model",
     "torch",
     "typer",
     "zarr",
