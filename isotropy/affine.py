@@ -153,6 +153,13 @@ class AffineMap:
         ------
         ValueError
             If a row holds NaN or infinity (numpy input), or X does not have d columns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap(mean=np.ones(2), matrix=2 * np.eye(2)).apply(np.array([[1.0, 3.0]])).tolist()
+        [[0.0, 4.0]]
         """
         check_normalize(normalize)
         if is_torch(X):
@@ -298,13 +305,49 @@ class AffineMap:
         """The map back: exact where A is invertible, else the closest row that maps to the same.
 
         What a corrector removed is gone: the way back gives it the value it has at the mean.
+
+        Returns
+        -------
+        AffineMap
+            From k to d dimensions. O(d^3) where the inverse is not known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> double = AffineMap(mean=np.ones(2), matrix=2 * np.eye(2))
+        >>> double.inverse().apply(np.array([[0.0, 4.0]])).tolist()
+        [[1.0, 3.0]]
         """
         if self._dense is None and self.removed is None:
             return AffineMap(self.offset, offset=self.mean)
         return AffineMap(self.offset, self._way_back(), self.mean, inverse=self.matrix)
 
     def then(self, other: AffineMap) -> AffineMap:
-        """The one map that does this map, and `other` after it."""
+        """The one map that does this map, and `other` after it.
+
+        Parameters
+        ----------
+        other : AffineMap
+            Takes as many dimensions as this one gives.
+
+        Returns
+        -------
+        AffineMap
+
+        Raises
+        ------
+        ValueError
+            If the dimensions do not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> shift, double = AffineMap(np.ones(2)), AffineMap(np.zeros(2), 2 * np.eye(2))
+        >>> shift.then(double).apply(np.array([[1.0, 3.0]])).tolist()
+        [[0.0, 4.0]]
+        """
         self._check_columns(self.n_features_out, other.n_features_in)
         offset = (self.offset - other.mean) @ other.matrix + other.offset
         return AffineMap(self.mean, self.matrix @ other.matrix, offset)
@@ -312,7 +355,21 @@ class AffineMap:
     # -- files and torch ---------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that make the map, by name."""
+        """The arrays that make the map, by name.
+
+        Returns
+        -------
+        dict of ndarray
+            "mean" and "offset", and of "matrix", "inverse", "removed_left" and "removed_right"
+            those that the map holds; float64, in C order.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> sorted(AffineMap(np.ones(2)).arrays())
+        ['mean', 'offset']
+        """
         arrays = {"mean": self.mean, "offset": self.offset}
         if self._dense is not None:
             arrays["matrix"] = self._dense
@@ -324,7 +381,31 @@ class AffineMap:
 
     @classmethod
     def from_arrays(cls, path: Any, arrays: dict[str, np.ndarray]) -> AffineMap:
-        """The map that `arrays` made; a ``ValueError`` names `path` where they do not fit."""
+        """The map that `arrays` made.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What an error names.
+        arrays : dict of ndarray
+            As `arrays` gives them.
+
+        Returns
+        -------
+        AffineMap
+
+        Raises
+        ------
+        ValueError
+            If they do not fit one another, or hold NaN or infinity.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap.from_arrays("memory", AffineMap(np.ones(2)).arrays())
+        AffineMap(2 -> 2)
+        """
         check_arrays(path, arrays, {name: a.shape for name, a in arrays.items()})
         arrays = dict(arrays)
         parts = [arrays.pop(name, None) for name in ("removed_left", "removed_right")]
@@ -335,12 +416,58 @@ class AffineMap:
             raise ValueError(f"{path}: not the arrays of an affine map ({error}).") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file; it appears whole or not at all."""
+        """Write a safetensors file; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> path = os.path.join(tempfile.mkdtemp(), "map.safetensors")
+        >>> AffineMap(np.ones(2)).save(path)
+        >>> AffineMap.load(path)
+        AffineMap(2 -> 2)
+        """
         save_state(path, "AffineMap", {}, self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AffineMap:
-        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        AffineMap
+            Equal to the one that was saved, to the bit.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it holds something else, or was changed; the message says what.
+
+        Examples
+        --------
+        See `save`.
+
+        >>> from isotropy import AffineMap
+        >>> AffineMap.load("no such file")
+        Traceback (most recent call last):
+        FileNotFoundError: no such file: no such file.
+        """
         info, arrays = load_state(path)
         if info["class"] != "AffineMap":
             raise ValueError(f"{path}: holds a {info['class']}, not an AffineMap.")
@@ -419,7 +546,31 @@ class AffineMap:
         return cls(**of_faiss(transform))
 
     def to_torch(self, *, normalize: Normalize = "none", device: Any = None) -> torch.nn.Module:
-        """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input."""
+        """The map as a ``torch.nn.Module`` with float32 buffers, differentiable in its input.
+
+        Parameters
+        ----------
+        normalize : {"none", "before", "after", "both"}, default="none"
+            As in `apply`.
+        device : torch device, optional
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps tensors of shape (..., d) to (..., k), in their own type.
+
+        Raises
+        ------
+        ValueError
+            If `normalize` is none of the four.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from isotropy import AffineMap
+        >>> AffineMap(np.ones(2)).to_torch()(torch.tensor([[1.0, 3.0]])).tolist()
+        [[0.0, 2.0]]
+        """
         from isotropy.rows.torch_map import AffineModule
 
         shift = self.mean.astype(np.float32)
@@ -494,7 +645,22 @@ def _inverse_norms(x: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Rows scaled to length one, whatever their scale; a zero row stays zero."""
+    """Rows scaled to length one, whatever their scale; a zero row stays zero.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d), float32 or float64
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_rows(np.array([[3e200, 4e200], [0.0, 0.0]])).tolist()
+    [[0.6000000000000001, 0.8], [0.0, 0.0]]
+    """
     return x * _inverse_norms(x)
 
 
@@ -514,7 +680,27 @@ def _of_estimator(estimator: Any) -> AffineMap:
 
 
 def check_normalize(normalize: Any) -> Normalize:
-    """Refuse anything but the four settings."""
+    """Refuse anything but the four settings.
+
+    Parameters
+    ----------
+    normalize : {"none", "before", "after", "both"}
+
+    Returns
+    -------
+    str
+        `normalize`.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> check_normalize("both")
+    'both'
+    """
     if normalize not in NORMALIZE:
         raise ValueError(f"normalize must be one of {NORMALIZE}, got {normalize!r}.")
     return normalize

@@ -172,7 +172,31 @@ class Moments:
 
     @classmethod
     def from_rows(cls, X: Any, sample_weight: Any = None, **options: Any) -> Moments:
-        """Moments of `X`; `options` are those of the constructor."""
+        """Moments of `X`.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
+        sample_weight : array of shape (n,), optional
+        **options
+            Of the constructor: `unit`, `order`, `weight_type`, `normalize`.
+
+        Returns
+        -------
+        Moments
+
+        Raises
+        ------
+        ValueError
+            As `update` and the constructor do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments.from_rows(np.eye(3), order=2).n_rows
+        3
+        """
         return cls(**options).update(X, sample_weight)
 
     def update(
@@ -193,11 +217,25 @@ class Moments:
             Sum there: blocks are sent to it from page-locked memory while the one before is
             summed. By default where `X` is.
 
+        Returns
+        -------
+        self
+
         Raises
         ------
         ValueError
             If a row holds NaN or infinity (the first is named), the number of columns differs
             from that of earlier rows, or a weight is negative.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> moments = Moments()
+        >>> for day in range(3):
+        ...     moments = moments.update(np.full((10, 2), day))
+        >>> moments.mean.tolist()
+        [1.0, 1.0]
         """
         rows = as_rows(X)
         options, seen = self._options(), self.n_rows
@@ -260,7 +298,20 @@ class Moments:
     # -- merging -----------------------------------------------------------------------------
 
     def copy(self) -> Moments:
-        """An independent copy. It shares the arrays, which are replaced and never written to."""
+        """An independent copy. It shares the arrays, which are replaced and never written to.
+
+        Returns
+        -------
+        Moments
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> moments = Moments().update(np.eye(3))
+        >>> moments.copy().update(np.eye(3)).n_rows, moments.n_rows
+        (6, 3)
+        """
         return copy.copy(self)
 
     def __add__(self, other: Moments) -> Moments:
@@ -346,11 +397,31 @@ class Moments:
         return self.total_weight**2 / self.total_weight2
 
     def covariance(self, ddof: float = 1) -> np.ndarray:
-        """Covariance matrix (d, d): the scatter over W (1 - ddof / n), W the sum of the weights.
+        """Covariance matrix: the scatter over W (1 - ddof / n), W the sum of the weights.
 
         With n the sum of the frequencies that is W - ddof; for probabilities it is
-        W - ddof sum w^2 / W. ``ddof=1`` (as numpy.cov and scikit-learn's PCA) is unbiased,
-        ``ddof=0`` the plain mean of the products.
+        W - ddof sum w^2 / W.
+
+        Parameters
+        ----------
+        ddof : float, default=1
+            1 (as numpy.cov and scikit-learn's PCA) is unbiased, 0 the plain mean of the products.
+
+        Returns
+        -------
+        ndarray of shape (d, d)
+
+        Raises
+        ------
+        ValueError
+            If there are not more than `ddof` rows, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments().update(np.array([[0.0], [2.0]])).covariance().tolist()
+        [[2.0]]
         """
         scatter, n = self._second_order(), self.n_effective
         if n <= ddof:
@@ -364,7 +435,29 @@ class Moments:
         return scatter / (self.total_weight * (1 - ddof / n))
 
     def second_moment(self, about: float = 0.0) -> np.ndarray:
-        """Mean of (x - b)(x - b)' about ``b = about * mean``, shape (d, d); 0 is uncentred."""
+        """Mean of (x - b)(x - b)' about ``b = about * mean``.
+
+        Parameters
+        ----------
+        about : float, default=0.0
+            Share of the mean: 0 is uncentred, 1 the covariance with ``ddof=0``.
+
+        Returns
+        -------
+        ndarray of shape (d, d)
+
+        Raises
+        ------
+        ValueError
+            If there are no rows yet, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments().update(np.array([[0.0], [2.0]])).second_moment().tolist()
+        [[2.0]]
+        """
         rest = (1 - about) * self.mean
         return self._second_order() / self.total_weight + np.outer(rest, rest)
 
@@ -378,16 +471,68 @@ class Moments:
         return self.scatter
 
     def spectrum(self, ddof: float = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues (falling, never below 0) and eigenvectors (columns) of the covariance.
+        """Eigenvalues and eigenvectors of the covariance.
 
         Signs are fixed: the largest entry of each eigenvector, by size, is positive.
+
+        Parameters
+        ----------
+        ddof : float, default=1
+            See `covariance`.
+
+        Returns
+        -------
+        values : ndarray of shape (d,)
+            Falling, never below 0.
+        vectors : ndarray of shape (d, d)
+            Columns, in the same order.
+
+        Raises
+        ------
+        ValueError
+            As `covariance` does.
+
+        Notes
+        -----
+        O(d^3), kept until more rows come.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> X = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> Moments().update(X).spectrum(0)[0].tolist()
+        [4.5, 0.5]
         """
         if ddof not in self._eigen:
             self._eigen[ddof] = fixed_eigh(self.covariance(ddof))
         return self._eigen[ddof]
 
     def eigenvalues(self, ddof: float = 1) -> np.ndarray:
-        """Eigenvalues of the covariance, falling, never below 0."""
+        """Eigenvalues of the covariance, falling, never below 0.
+
+        Parameters
+        ----------
+        ddof : float, default=1
+            See `covariance`.
+
+        Returns
+        -------
+        ndarray of shape (d,)
+
+        Raises
+        ------
+        ValueError
+            As `covariance` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> X = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> Moments().update(X).eigenvalues(0).tolist()
+        [4.5, 0.5]
+        """
         if ddof in self._eigen:
             return self._eigen[ddof][0]
         values = np.linalg.eigvalsh(self.covariance(ddof))
@@ -399,6 +544,27 @@ class Moments:
         The sum of what rounds: the eigensolver (d eps of the `largest` eigenvalue), the products
         (8 eps of the mean eigenvalue where they were float32), and the stored numbers themselves
         (16 eps^2 of their mean square).
+
+        Parameters
+        ----------
+        largest : float
+            The largest eigenvalue of the covariance.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there are no rows yet, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> 0 < Moments().update(np.eye(3)).noise_floor(1.0) < 1e-14
+        True
         """
         d, w = self.n_features, self.total_weight
         spread = float(np.trace(self._second_order())) / w / d
@@ -408,9 +574,28 @@ class Moments:
         return max(d * wide * largest, products, 16 * self.input_eps**2 * stored, self.noise)
 
     def rank(self, tol: float | None = None) -> int:
-        """Numerical rank of the covariance: how many eigenvalues are above `tol` times the largest.
+        """Numerical rank of the covariance: how many eigenvalues stand above rounding.
 
-        Without `tol`, above the `noise_floor`.
+        Parameters
+        ----------
+        tol : float, optional
+            Count those above `tol` times the largest; by default those above the `noise_floor`.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        ValueError
+            If there are no rows yet, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments().update(np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])).rank()
+        1
         """
         values = self.eigenvalues(0)
         largest = float(values[0]) if values.size else 0.0
@@ -422,6 +607,30 @@ class Moments:
 
         Mean and covariance follow exactly; cosines, lengths and the fourth order do not, and are
         absent from the result.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (d, k)
+        mean : ndarray of shape (k,)
+            Of the mapped rows.
+
+        Returns
+        -------
+        Moments
+            Of k dimensions.
+
+        Raises
+        ------
+        ValueError
+            If there are no rows yet, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> moments = Moments().update(np.array([[0.0], [2.0]]))
+        >>> moments.mapped(np.array([[3.0]]), np.zeros(1)).covariance().tolist()
+        [[18.0]]
         """
         new = Moments(unit="none", weight_type=self.weight_type)
         new._allocate(matrix.shape[1])
@@ -504,12 +713,58 @@ class Moments:
         return new
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file with JSON metadata; it appears whole or not at all."""
+        """Write a safetensors file with JSON metadata; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> path = os.path.join(tempfile.mkdtemp(), "moments.safetensors")
+        >>> Moments().update(np.eye(3)).save(path)
+        >>> Moments.load(path).n_rows
+        3
+        """
         save_state(path, "Moments", *self.pack())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
-        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        Moments
+            Equal to those that were saved, to the bit.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it holds something else, or was changed; the message says what.
+
+        Examples
+        --------
+        See `save`.
+
+        >>> from isotropy import Moments
+        >>> Moments.load("no such file")
+        Traceback (most recent call last):
+        FileNotFoundError: no such file: no such file.
+        """
         info, arrays = load_state(path)
         if info["class"] != "Moments":
             raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
@@ -561,20 +816,78 @@ def _merged(name: str, a: Moments, b: Moments) -> Any:
 
 
 def fixed_eigh(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (falling, not below 0) and eigenvectors, each with its largest entry positive."""
+    """Eigenvalues (falling, not below 0) and eigenvectors, each with its largest entry positive.
+
+    Parameters
+    ----------
+    symmetric : ndarray of shape (d, d)
+
+    Returns
+    -------
+    values : ndarray of shape (d,)
+    vectors : ndarray of shape (d, d)
+        Columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fixed_eigh(np.diag([1.0, 4.0]))[0].tolist()
+    [4.0, 1.0]
+    """
     values, vectors = np.linalg.eigh(symmetric)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     return values, vectors * column_signs(vectors)
 
 
 def column_signs(matrix: np.ndarray) -> np.ndarray:
-    """+1 or -1 for each column: the sign of its entry of largest size."""
+    """+1 or -1 for each column: the sign of its entry of largest size.
+
+    1 or -1 for each column: the sign of its entry of largest size.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (d, k)
+
+    Returns
+    -------
+    ndarray of shape (k,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> column_signs(np.array([[1.0, 2.0], [-3.0, 1.0]])).tolist()
+    [-1.0, 1.0]
+    """
     largest = np.take_along_axis(matrix, np.abs(matrix).argmax(0)[None], 0)[0]
     return np.where(largest < 0, -1.0, 1.0)
 
 
 def as_moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:
-    """`X` itself if it is Moments, else the moments of its rows."""
+    """`X` itself if it is Moments, else the moments of its rows.
+
+    Parameters
+    ----------
+    X : Moments, or rows of any kind
+    sample_weight : array of shape (n,), optional
+        With rows only.
+    **options
+        Of `Moments`, for rows.
+
+    Returns
+    -------
+    Moments
+
+    Raises
+    ------
+    ValueError
+        If weights come with moments, or the rows are refused.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_moments(np.eye(3)).n_rows
+    3
+    """
     if not isinstance(X, Moments):
         return Moments.from_rows(X, sample_weight, **options)
     if sample_weight is not None:
@@ -583,5 +896,19 @@ def as_moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:
 
 
 def is_small(n: int, d: int) -> bool:
-    """Whether a pass over n x d rows is a matter of well under a second."""
+    """Whether a pass over n x d rows is a matter of well under a second.
+
+    Parameters
+    ----------
+    n, d : int
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_small(1000, 64)
+    True
+    """
     return n * d * d <= SMALL_JOB
