@@ -268,7 +268,10 @@ FAMILIES = (
     "isotropy.metrics.partition:REGISTERED",
     "isotropy.metrics.pairs:REGISTERED",
     "isotropy.metrics.gaussian:REGISTERED",
-    "isotropy.metrics.gaussianity:REGISTERED",
+    "isotropy.metrics.mardia:REGISTERED",
+    "isotropy.metrics.sliced:REGISTERED",
+    "isotropy.metrics.projected:REGISTERED",
+    "isotropy.metrics.coordinates:REGISTERED",
 )
 """Where metrics are defined, in the order of a scorecard."""
 

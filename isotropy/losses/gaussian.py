@@ -16,7 +16,7 @@ from isotropy.losses._base import (
     spacing,
     unit_rows,
 )
-from isotropy.metrics.gaussianity import N_SLICES, epps_pulley, random_directions
+from isotropy.metrics.sliced import N_SLICES, epps_pulley, random_directions
 
 __all__ = ["SlicedEppsPulley", "sliced_epps_pulley"]
 

@@ -11,6 +11,11 @@ from isotropy.metrics.contextual import (
     max_explainable_variance,
     self_similarity,
 )
+from isotropy.metrics.coordinates import (
+    anderson_darling,
+    coordinate_kurtosis,
+    coordinate_skewness,
+)
 from isotropy.metrics.cosine import (
     cosine_contributions,
     cosine_spread,
@@ -29,17 +34,6 @@ from isotropy.metrics.frequency import (
     token_counts,
 )
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
-from isotropy.metrics.gaussianity import (
-    anderson_darling,
-    coordinate_kurtosis,
-    coordinate_skewness,
-    epps_pulley,
-    henze_zirkler,
-    mardia_kurtosis,
-    mardia_skewness,
-    sliced_epps_pulley,
-    sliced_wasserstein,
-)
 from isotropy.metrics.hubs import (
     Hubness,
     anti_hub_rate,
@@ -53,10 +47,13 @@ from isotropy.metrics.hubs import (
     robin_hood,
 )
 from isotropy.metrics.hull import HullCertificate, origin_in_hull
+from isotropy.metrics.mardia import mardia_kurtosis, mardia_skewness
 from isotropy.metrics.neighbors import Neighbors, nearest_neighbors
 from isotropy.metrics.pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
 from isotropy.metrics.partition import partition_isotropy
+from isotropy.metrics.projected import henze_zirkler
 from isotropy.metrics.registry import METRICS, Metric, register
+from isotropy.metrics.sliced import epps_pulley, sliced_epps_pulley, sliced_wasserstein
 from isotropy.metrics.spectrum import (
     SphericityTest,
     condition_number,

@@ -11,14 +11,17 @@ from isotropy.metrics import (
     METRICS,
     NeedsRows,
     _inputs,
+    _shape,
     anderson_darling,
     coordinate_kurtosis,
     coordinate_skewness,
+    coordinates,
     epps_pulley,
-    gaussianity,
     henze_zirkler,
+    mardia,
     mardia_kurtosis,
     mardia_skewness,
+    projected,
     sliced_epps_pulley,
     sliced_wasserstein,
 )
@@ -151,7 +154,7 @@ def test_p_values_of_one_coordinate_are_scipy_s():
     excess = stats.kurtosis(x[:, 0])
     upper = stats.kurtosistest(x[:, 0], alternative="greater").pvalue
     assert excess > 0
-    both = gaussianity.coordinate_pvalue("kurtosis", excess, moments)
+    both = coordinates.coordinate_pvalue("kurtosis", excess, moments)
     assert (1 - 1e-9) * upper <= both < 2.5 * upper
 
 
@@ -278,10 +281,10 @@ def test_moments_do_not_suffice(function):
 @pytest.mark.parametrize("d", [4, 20], ids=["third moments", "pairs"])
 def test_blocks_give_what_the_whole_gives(monkeypatch, d):
     X = skewed(150, d)
-    monkeypatch.setattr(gaussianity, "_FRAME_ROWS", 120)  # so that rows are drawn
+    monkeypatch.setattr(projected, "_FRAME_ROWS", 120)  # so that rows are drawn
     whole = [function(X) for function in FUNCTIONS]
-    monkeypatch.setattr(gaussianity, "_VALUES_AT_ONCE", 300)
-    monkeypatch.setattr(gaussianity, "_BLOCK", 32)
+    monkeypatch.setattr(_shape, "_VALUES_AT_ONCE", 300)
+    monkeypatch.setattr(mardia, "_BLOCK", 32)
     monkeypatch.setattr(_inputs, "block_rows", lambda d, itemsize: 40)
     np.testing.assert_allclose([function(X) for function in FUNCTIONS], whole, rtol=1e-9)
 
@@ -293,7 +296,7 @@ def test_a_card_gathers_moments_once(monkeypatch):
     def again(*args, **kwargs):
         raise AssertionError("moments were at hand")
 
-    monkeypatch.setattr(gaussianity, "gather", again)
+    monkeypatch.setattr(_shape, "gather", again)
     np.testing.assert_allclose(list(score(X, NAMES).values()), alone, rtol=1e-12)
 
 

@@ -8,7 +8,7 @@ from cases import HARD
 
 from isotropy import Moments, metrics
 from isotropy.metrics import METRICS, cluster_cosines, informativity, intra_sentence_similarity
-from isotropy.metrics.gaussianity import wasserstein_floor
+from isotropy.metrics.sliced import wasserstein_floor
 
 EVERY = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 
