@@ -116,7 +116,7 @@ def rows_of_all_ranks(X: Tensor) -> Tensor:
 class Regularizer(nn.Module):
     """A loss of rows: ``regularizer(rows)`` is a scalar to be minimised.
 
-    A new one defines `measure`.
+    A new one defines `measure`; an entry in `isotropy.tables.LOSSES` names it.
 
     Parameters
     ----------
@@ -124,6 +124,21 @@ class Regularizer(nn.Module):
         Take the rows of all ranks of ``torch.distributed``: value and gradient are those of one
         process with all rows, given that gradients are averaged over the ranks, as
         ``DistributedDataParallel`` does. Not for a matrix that every rank holds whole.
+
+    Notes
+    -----
+    Rows of half precision are raised to float32, also inside ``torch.autocast``; rows of any
+    leading dimensions are flattened; the gradient has the type of the rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import Regularizer
+    >>> class UnitLength(Regularizer):
+    ...     def measure(self, X):
+    ...         return (X.norm(dim=1) - 1).square().mean()
+    >>> UnitLength()(torch.full((3, 4), 0.5, dtype=torch.float16))
+    tensor(0.)
     """
 
     n_views = 1
@@ -136,7 +151,32 @@ class Regularizer(nn.Module):
         self._rows_are: Hashable = None
 
     def forward(self, *views: Tensor) -> Tensor:
-        """The loss of rows (n, d), or of two views of the same rows where a loss takes two."""
+        """The loss of rows, or of two views of the same rows where a loss takes two.
+
+        Parameters
+        ----------
+        *views : tensor of shape (n, d)
+            One view or two; further leading dimensions are flattened.
+
+        Returns
+        -------
+        tensor, scalar
+            Of float32, or float64 where the rows are.
+
+        Raises
+        ------
+        TypeError
+            Where a view is no floating-point torch tensor.
+        ValueError
+            Where a view has fewer than two dimensions.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import MeanCosine
+        >>> MeanCosine()(torch.eye(4)).item()
+        0.0
+        """
         return self._measured(self._rows(views))
 
     def _rows(self, views: tuple[Tensor, ...]) -> list[Tensor]:
@@ -148,7 +188,30 @@ class Regularizer(nn.Module):
             return self.measure(*rows)
 
     def measure(self, X: Tensor) -> Tensor:
-        """The loss of rows of float32 or float64."""
+        """The loss of rows of float32 or float64, which a new loss defines.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, d)
+            The rows. A loss of two views (``n_views = 2``) takes two such tensors.
+
+        Returns
+        -------
+        tensor, scalar
+            What is to be minimised.
+
+        Raises
+        ------
+        NotImplementedError
+            Where a class does not define it.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import MeanCosine
+        >>> MeanCosine().measure(torch.eye(4)).item()
+        0.0
+        """
         raise NotImplementedError
 
     @property
@@ -160,7 +223,17 @@ class Regularizer(nn.Module):
         self._pasts[self._rows_are] = past
 
     def reset(self) -> None:
-        """Forget the past."""
+        """Forget running moments and past rows, of all kinds of rows.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import MeanCosine
+        >>> regularizer = MeanCosine(momentum=0.9)
+        >>> value = regularizer(torch.randn(8, 3))
+        >>> regularizer.reset()
+        >>> value = regularizer(torch.randn(8, 5))  # rows of another width
+        """
         self._pasts.clear()
 
     def extra_repr(self) -> str:
@@ -201,6 +274,21 @@ class MomentRegularizer(Regularizer):
         evaluation takes the rows alone. Not saved with the weights.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range; when called, where rows of another width follow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import MeanCosine
+    >>> regularizer = MeanCosine(momentum=0.5)  # a MomentRegularizer
+    >>> regularizer(torch.eye(4)).item()
+    0.0
+    >>> regularizer(torch.ones(4, 4)).item() < 1  # the first batch has its share
+    True
     """
 
     def __init__(self, *, momentum: float | None = None, gather: bool = False) -> None:
@@ -337,6 +425,20 @@ class RowRegularizer(Regularizer):
         A row that comes again replaces its own past copy, where `forward` is given ``ids``.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `queue` is no number of rows; when called, where rows of another width follow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import Uniformity
+    >>> regularizer = Uniformity(queue=100)  # a RowRegularizer
+    >>> X, ids = torch.eye(4), torch.arange(4)
+    >>> [round(regularizer(X, ids=ids).item(), 4) for epoch in range(2)]
+    [-4.0, -4.0]
     """
 
     needs_ids = False
@@ -348,7 +450,7 @@ class RowRegularizer(Regularizer):
         self.queue = int(queue)
 
     def forward(self, *views: Tensor, ids: Tensor | None = None) -> Tensor:
-        """The loss of rows (n, d), past ones appended.
+        """The loss of rows, past ones appended.
 
         Parameters
         ----------
@@ -357,6 +459,26 @@ class RowRegularizer(Regularizer):
         ids : integer tensor of shape (n,), optional
             What each row stands for, the same number whenever it comes again: the index of its
             text in the dataset. Only used with a queue.
+
+        Returns
+        -------
+        tensor, scalar
+            Of float32, or float64 where the rows are.
+
+        Raises
+        ------
+        TypeError
+            Where the rows are no floating-point torch tensor.
+        ValueError
+            Where they have fewer than two dimensions, or another width than those before, or
+            `ids` are not one integer a row, or missing where the loss needs them.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import KoLeo
+        >>> round(KoLeo(queue=8)(torch.eye(3), ids=torch.arange(3)).item(), 4)  # -log(2) / 2
+        -0.3466
         """
         rows = self._rows(views)
         if self.queue and self.training:

@@ -27,7 +27,17 @@ METRIC_NAMES = ("mean_cosine", "isoscore", "effective_rank", "top_variance_share
 
 
 class CollapseWarning(UserWarning):
-    """Representations have collapsed into few directions, or are about to."""
+    """Representations have collapsed into few directions, or are about to.
+
+    Examples
+    --------
+    A training that is to stop there:
+
+    >>> import warnings
+    >>> from isotropy.losses import CollapseWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", CollapseWarning)
+    """
 
 
 class IsotropyCallback(TrainerCallback):
@@ -59,6 +69,13 @@ class IsotropyCallback(TrainerCallback):
     CollapseWarning
         Once for each representation, where its mean cosine passes 0.95, its effective rank falls
         below a quarter of what it was at the start or below 2, or it holds NaN.
+
+    Raises
+    ------
+    TypeError
+        Where `trainer` is no trainer, or `texts` one string.
+    ValueError
+        Where there are fewer than two texts, a metric is unknown, or `budget` is not above 0.
 
     Notes
     -----
@@ -108,13 +125,37 @@ class IsotropyCallback(TrainerCallback):
     # -- events --------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Score before the first step, which later figures are held against."""
+        """Score before the first step, which later figures are held against.
+
+        Parameters
+        ----------
+        args, state, control : TrainingArguments, TrainerState, TrainerControl
+            As the trainer gives them.
+        **kwargs : dict
+            ``model``, which is scored.
+
+        Examples
+        --------
+        >>> trainer.add_callback(IsotropyCallback(trainer, texts))  # doctest: +SKIP
+        """
         self._began, self._spent, self._step = time.perf_counter(), 0.0, -1
         self._run(state, kwargs["model"])
         self.seconds_at_start, self._spent = self._last, 0.0
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Score, where the budget allows it or the best model is chosen by a figure of it."""
+        """Score, where the budget allows it or the best model is chosen by a figure of it.
+
+        Parameters
+        ----------
+        args, state, control : TrainingArguments, TrainerState, TrainerControl
+            As the trainer gives them.
+        **kwargs : dict
+            ``model``, which is scored, and ``metrics``, to which the figures are added.
+
+        Examples
+        --------
+        >>> trainer.add_callback(IsotropyCallback(trainer, texts))  # doctest: +SKIP
+        """
         elapsed = time.perf_counter() - self._began - self._spent
         within = self.budget is None or self._spent + self._last <= self.budget * elapsed
         chosen_by = str(getattr(args, "metric_for_best_model", "")).removeprefix("eval_")

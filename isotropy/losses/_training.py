@@ -132,6 +132,23 @@ class RegularizedLoss(nn.Module):
             The tokens of each column.
         labels : tensor, optional
             Passed on to the loss.
+
+        Returns
+        -------
+        dict of str to tensor
+            The terms by name; their sum is the loss.
+
+        Raises
+        ------
+        ValueError
+            Where a regularizer of two views meets a loss that does not embed the first two
+            columns, or a schedule follows nothing.
+        RuntimeError
+            Where the loss embeds with another model.
+
+        Examples
+        --------
+        >>> sum(loss(features, labels).values()).backward()  # doctest: +SKIP
         """
         features = list(sentence_features)
         training = self.model.training
@@ -225,7 +242,18 @@ class RegularizedLoss(nn.Module):
         return run
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What the model card says of this loss."""
+        """What the model card says of this loss.
+
+        Returns
+        -------
+        dict
+            The loss, the regularizer and their options.
+
+        Examples
+        --------
+        >>> loss.get_config_dict()["weight"]  # doctest: +SKIP
+        1.0
+        """
         schedule: Any = self.schedule
         if callable(schedule):
             schedule = getattr(schedule, "__name__", type(schedule).__name__)

@@ -112,6 +112,13 @@ def mean_cosine(X: Tensor) -> Tensor:
         In [-1 / (n - 1), 1]: the number of `isotropy.metrics.mean_cosine`. Ideal: 0 in the
         mean; minimising it goes below, down to the bound. 0 for fewer than two rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n d): one read of the matrix forward, one backward, memory of the gradient and one number a
@@ -158,6 +165,15 @@ class MeanCosine(MomentRegularizer):
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
 
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `mean_cosine`.
+
     Examples
     --------
     >>> import torch
@@ -176,7 +192,6 @@ class MeanCosine(MomentRegularizer):
     )
 
     def measure(self, X: Tensor) -> Tensor:
-        """The mean cosine."""
         return _mean_cosine(self._running(_unit_moments(X, gram=False)))
 
 
@@ -201,6 +216,13 @@ def spread_out(X: Tensor, *, mean_weight: float = 1.0, second_moment_weight: flo
         `isotropy.metrics.mean_cosine`, M2 is its square plus that of `cosine_spread`. 0 for fewer
         than two rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n d^2) from the d x d second moment of the unit rows, or O(n^2 d) from the n x n cosines,
@@ -209,6 +231,15 @@ def spread_out(X: Tensor, *, mean_weight: float = 1.0, second_moment_weight: flo
     References
     ----------
     Zhang et al. 2017, "Learning spread-out local feature descriptors", equations 5 to 7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import spread_out
+    >>> spread_out(torch.eye(4)).item()
+    0.0
+    >>> spread_out(torch.ones(4, 4)).item()  # one direction: 1 + (1 - 1 / 4)
+    1.75
     """
     U = unit_rows(X)
     n = living(U).sum().to(X.dtype)
@@ -229,10 +260,27 @@ class SpreadOut(MomentRegularizer):
     Parameters
     ----------
     mean_weight, second_moment_weight : float, default=1.0
+        Of the two terms, see `spread_out`.
     momentum : float in [0, 1), optional
         Carry the moments over batches, see `MomentRegularizer`; takes the d x d form.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `spread_out`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import SpreadOut
+    >>> SpreadOut(mean_weight=0.0)(torch.ones(4, 4)).item()
+    0.75
     """
 
     citation = bibtex(
@@ -255,7 +303,6 @@ class SpreadOut(MomentRegularizer):
         self.mean_weight, self.second_moment_weight = mean_weight, second_moment_weight
 
     def measure(self, X: Tensor) -> Tensor:
-        """The spread-out loss."""
         weights = self.mean_weight, self.second_moment_weight
         if self.momentum is None or not self.training:
             return spread_out(X, mean_weight=weights[0], second_moment_weight=weights[1])

@@ -88,6 +88,13 @@ def decorrelation(X: Tensor) -> Tensor:
     tensor, scalar
         From 0, the ideal. Grows with the fourth power of the scale of the rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n d min(n, d)). Depends on the axes.
@@ -96,6 +103,13 @@ def decorrelation(X: Tensor) -> Tensor:
     ----------
     Cogswell et al. 2016, "Reducing overfitting in deep networks by decorrelating representations",
     equation 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import decorrelation
+    >>> decorrelation(torch.tensor([[1.0, 1.0], [-1.0, -1.0]])).item()
+    1.0
     """
     return _decorrelation(*_traces(X))
 
@@ -113,6 +127,22 @@ class Decorrelation(_CovarianceRegularizer):
         Carry the covariance over batches, see `MomentRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `decorrelation`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import Decorrelation
+    >>> Decorrelation()(torch.tensor([[1.0, 1.0], [-1.0, -1.0]])).item()
+    1.0
     """
 
     citation = bibtex(
@@ -160,6 +190,13 @@ def variance_covariance(
     tensor, scalar
         From 0, the ideal. For one row the variance term alone.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n d min(n, d)). Depends on the axes. VICReg's third term, invariance, is the mean squared
@@ -168,6 +205,13 @@ def variance_covariance(
     References
     ----------
     Bardes et al. 2022, "VICReg", equations 1 to 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import variance_covariance
+    >>> variance_covariance(torch.zeros(4, 2)).item()  # 25 (1 - sqrt(1e-4))
+    24.75
     """
     weights = std, variance_weight, covariance_weight, eps
     return _variance_covariance(*_traces(X), len(X), *weights)
@@ -194,12 +238,31 @@ class VarianceCovariance(_CovarianceRegularizer):
     Parameters
     ----------
     std : float, default=1.0
+        The standard deviation that each dimension is to reach.
     variance_weight, covariance_weight : float, default=25.0 and 1.0
+        Of the two terms, see `variance_covariance`.
     eps : float, default=1e-4
+        Keeps the gradient of the root finite.
     momentum : float in [0, 1), optional
         Carry the covariance over batches, see `MomentRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `variance_covariance`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import VarianceCovariance
+    >>> VarianceCovariance()(torch.zeros(4, 2)).item()
+    24.75
     """
 
     citation = bibtex(
@@ -250,6 +313,13 @@ def barlow_twins(X: Tensor, Y: Tensor, *, off_diagonal_weight: float = 5e-3) -> 
     tensor, scalar
         From 0, the ideal. A dimension without spread correlates with nothing, and counts 1.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where the views have different shapes, or fewer than two dimensions.
+
     Notes
     -----
     O(n d min(n, d)). Invariant to shift and scale of each dimension; depends on the axes.
@@ -257,6 +327,14 @@ def barlow_twins(X: Tensor, Y: Tensor, *, off_diagonal_weight: float = 5e-3) -> 
     References
     ----------
     Zbontar et al. 2021, "Barlow Twins", equations 1 and 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import barlow_twins
+    >>> X = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> barlow_twins(X, X).item(), barlow_twins(X, -X).item()
+    (0.0, 8.0)
     """
     if X.shape != Y.shape:
         raise ValueError(f"Views need equal shapes, got {tuple(X.shape)} and {tuple(Y.shape)}.")
@@ -287,10 +365,28 @@ class BarlowTwins(MomentRegularizer):
     Parameters
     ----------
     off_diagonal_weight : float, default=5e-3
+        Of the correlations between different dimensions.
     momentum : float in [0, 1), optional
         Carry the covariance between the views over batches, see `MomentRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `barlow_twins`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import BarlowTwins
+    >>> X = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> BarlowTwins()(X, X).item()
+    0.0
     """
 
     citation = bibtex(
@@ -314,7 +410,30 @@ class BarlowTwins(MomentRegularizer):
         self.off_diagonal_weight = off_diagonal_weight
 
     def measure(self, X: Tensor, Y: Tensor) -> Tensor:  # type: ignore[override]
-        """The Barlow Twins loss."""
+        """The Barlow Twins loss, of rows of float32 or float64.
+
+        Parameters
+        ----------
+        X, Y : tensor of shape (n, d)
+            Two views of the same rows.
+
+        Returns
+        -------
+        tensor, scalar
+            What is to be minimised.
+
+        Raises
+        ------
+        ValueError
+            Where the views have different shapes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import BarlowTwins
+        >>> round(BarlowTwins(0.0).measure(torch.eye(2), torch.eye(2)).item(), 4)
+        0.0
+        """
         if self.momentum is None or not self.training:
             return barlow_twins(X, Y, off_diagonal_weight=self.off_diagonal_weight)
         spread = self._running(Spread.of(X, Y))
@@ -361,6 +480,13 @@ def isoscore_star(X: Tensor, *, zeta: float = 0.2, prior: Tensor | None = None) 
         The loss is 1 less this, see `IsoScoreStar`. Without spread the covariance counts as one
         direction.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `zeta` is not from 0 to 1, or `prior` or `X` has another shape.
+
     Notes
     -----
     O(n d min(n, d)), O(n d^2) with a prior; no eigenvalues, so repeated ones do no harm to the
@@ -369,6 +495,14 @@ def isoscore_star(X: Tensor, *, zeta: float = 0.2, prior: Tensor | None = None) 
     References
     ----------
     Rudman & Eickhoff 2024, "Stable anisotropic regularization", section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import isoscore_star
+    >>> X = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> isoscore_star(X).item()
+    1.0
     """
     _check_zeta(zeta)
     X = X if prior is not None else _of_size_one(X)
@@ -415,12 +549,32 @@ class IsoScoreStar(MomentRegularizer):
     Parameters
     ----------
     zeta : float in [0, 1], default=0.2
+        Weight of the prior.
     prior : tensor of shape (d, d), optional
-        Replace it by assignment, ``regularizer.prior = ...``, once an epoch for example.
+        A covariance, see `isoscore_star`. Replace it by assignment, ``regularizer.prior = ...``,
+        once an epoch for example.
     momentum : float in [0, 1), optional
         Carry the covariance over batches, see `MomentRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    TypeError
+        Where `prior` is no floating-point tensor.
+    ValueError
+        Where `zeta` or `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `isoscore_star`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import IsoScoreStar
+    >>> IsoScoreStar()(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).item()
+    0.0
     """
 
     citation = bibtex(
@@ -447,7 +601,6 @@ class IsoScoreStar(MomentRegularizer):
         self.register_buffer("prior", None if prior is None else as_rows(prior), persistent=False)
 
     def measure(self, X: Tensor) -> Tensor:
-        """One less IsoScore*."""
         d = X.shape[1]
         if self.momentum is None or not self.training:
             return 1 - isoscore_star(X, zeta=self.zeta, prior=self.prior)
@@ -476,6 +629,13 @@ def log_frobenius(X: Tensor) -> Tensor:
         From -log d, the ideal, to 0, one direction or no spread; minus the log of
         ``isotropy.metrics.participation_ratio(X, corrected=False)``.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n d min(n, d)). Invariant to shift, rotation and scale.
@@ -484,6 +644,13 @@ def log_frobenius(X: Tensor) -> Tensor:
     ----------
     Skean et al. 2024, "FroSSL: Frobenius norm minimization for efficient multiview self-supervised
     learning", equation 4; the paper leaves the scale to batch normalization.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import log_frobenius
+    >>> round(log_frobenius(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 4)  # one direction
+    0.0
     """
     X = _of_size_one(X)
     variances, square = _traces(X)
@@ -499,6 +666,23 @@ class LogFrobenius(_CovarianceRegularizer):
         Carry the covariance over batches, see `MomentRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is out of its range.
+
+    Notes
+    -----
+    Cost and source as of `log_frobenius`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import LogFrobenius
+    >>> X = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> round(LogFrobenius()(X).item(), 4)  # -log 2
+    -0.6931
     """
 
     citation = bibtex(
@@ -510,7 +694,6 @@ class LogFrobenius(_CovarianceRegularizer):
     )
 
     def measure(self, X: Tensor) -> Tensor:
-        """The log of the norm."""
         return super().measure(X if self.momentum is not None else _of_size_one(X))
 
     def _of(self, variances: Tensor, square: Tensor, n: Any, noise: Tensor) -> Tensor:
@@ -538,6 +721,13 @@ def spectrum_control(X: Tensor, *, decay: float = 0.5) -> Tensor:
     tensor, scalar
         From 0, the ideal, to 2. Invariant to scale and rotation. 0 for zero rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `decay` is below 0, or `X` has fewer than two dimensions.
+
     Notes
     -----
     The authors train the factors of W = U S V' with penalties that hold U and V orthogonal and S
@@ -548,6 +738,13 @@ def spectrum_control(X: Tensor, *, decay: float = 0.5) -> Tensor:
     References
     ----------
     Wang et al. 2020, "Improving neural language generation with spectrum control", section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import spectrum_control
+    >>> round(spectrum_control(torch.eye(3), decay=0.0).item(), 4)
+    0.0
     """
     if not decay >= 0:
         raise ValueError(f"decay must be 0 or more, got {decay!r}.")
@@ -570,8 +767,25 @@ class SpectrumControl(Regularizer):
     Parameters
     ----------
     decay : float, default=0.5
+        Exponent of the prior, 0 or more.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `decay` is below 0, when called.
+
+    Notes
+    -----
+    Cost and source as of `spectrum_control`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import SpectrumControl
+    >>> round(SpectrumControl(decay=0.0)(torch.eye(3)).item(), 4)
+    0.0
     """
 
     citation = bibtex(
@@ -587,5 +801,4 @@ class SpectrumControl(Regularizer):
         self.decay = decay
 
     def measure(self, X: Tensor) -> Tensor:
-        """The distance of the spectrum to the prior."""
         return spectrum_control(X, decay=self.decay)

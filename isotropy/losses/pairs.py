@@ -103,14 +103,29 @@ def uniformity(X: Tensor, *, t: float = 2.0) -> Tensor:
         one way. Uniform directions give `isotropy.metrics.uniformity_floor`, about -4 + 8 / d for
         t = 2. 0 for fewer than two rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `t` is out of its range, or `X` has fewer than two dimensions.
+
     Notes
     -----
-    O(n^2 d) in blocks: memory O(n d + block^2) forward and backward, no n x n matrix.
+    O(n^2 d) in blocks: memory O(n d + block^2) forward and backward, no n x n matrix but for second
+    derivatives and under ``torch.compile``.
 
     References
     ----------
     Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
     uniformity on the hypersphere", equation 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import uniformity
+    >>> round(uniformity(torch.eye(4)).item(), 4)  # all pairs at a squared distance of 2
+    -4.0
     """
     if not 0 < t <= 20:
         raise ValueError(f"t must be above 0 and at most 20, got {t!r}.")
@@ -125,10 +140,27 @@ class Uniformity(RowRegularizer):
     Parameters
     ----------
     t : float, default=2.0
+        Above 0, at most 20.
     queue : int, default=0
         Rows of past batches that take part, see `RowRegularizer`.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `queue` is no number of rows; where `t` is out of its range, when called.
+
+    Notes
+    -----
+    Cost and source as of `uniformity`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import Uniformity
+    >>> round(Uniformity()(torch.eye(4)).item(), 4)
+    -4.0
     """
 
     citation = bibtex(
@@ -145,7 +177,6 @@ class Uniformity(RowRegularizer):
         self.t = t
 
     def measure(self, X: Tensor) -> Tensor:
-        """The uniformity."""
         return uniformity(X, t=self.t)
 
 
@@ -166,6 +197,13 @@ def alignment(X: Tensor, Y: Tensor, *, alpha: float = 2.0) -> Tensor:
         From 0, the ideal, to ``2^alpha``: the number of `isotropy.metrics.alignment`. It falls
         when all rows collapse too: read it, and train it, beside `uniformity`. 0 without a pair.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `alpha` is not above 0, or the views have different shapes.
+
     Notes
     -----
     O(n d). For alpha below 2 the gradient of a pair at distance 0 is taken as 0.
@@ -173,6 +211,13 @@ def alignment(X: Tensor, Y: Tensor, *, alpha: float = 2.0) -> Tensor:
     References
     ----------
     Wang & Isola 2020, equation 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import alignment
+    >>> alignment(torch.eye(3), torch.eye(3)).item(), alignment(torch.eye(3), -torch.eye(3)).item()
+    (0.0, 4.0)
     """
     if X.shape != Y.shape:
         raise ValueError(f"Pairs need equal shapes, got {tuple(X.shape)} and {tuple(Y.shape)}.")
@@ -193,8 +238,25 @@ class Alignment(Regularizer):
     Parameters
     ----------
     alpha : float, default=2.0
+        Power of the distance, above 0.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `alpha` is not above 0, when called.
+
+    Notes
+    -----
+    Cost and source as of `alignment`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import Alignment
+    >>> Alignment()(torch.eye(3), -torch.eye(3)).item()
+    4.0
     """
 
     citation = Uniformity.citation
@@ -205,7 +267,30 @@ class Alignment(Regularizer):
         self.alpha = alpha
 
     def measure(self, X: Tensor, Y: Tensor) -> Tensor:  # type: ignore[override]
-        """The alignment."""
+        """The alignment, of rows of float32 or float64.
+
+        Parameters
+        ----------
+        X, Y : tensor of shape (n, d)
+            Two views of the same rows.
+
+        Returns
+        -------
+        tensor, scalar
+            What is to be minimised.
+
+        Raises
+        ------
+        ValueError
+            Where the views have different shapes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from isotropy.losses import Alignment
+        >>> Alignment().measure(torch.eye(3), -torch.eye(3)).item()
+        4.0
+        """
         return alignment(X, Y, alpha=self.alpha)
 
 
@@ -230,6 +315,13 @@ def koleo(X: Tensor, *, eps: float = 1e-6) -> Tensor:
         From -log 2 up; lower is more spread. Uniform directions in hundreds of dimensions get
         about -0.3. 0 for fewer than two rows.
 
+    Raises
+    ------
+    TypeError
+        Where `X` is no floating-point torch tensor.
+    ValueError
+        Where `eps` is not above 0, or `X` has fewer than two dimensions.
+
     Notes
     -----
     O(n^2 d) in blocks to find the neighbours, O(n d) for the distances, taken from the differences
@@ -238,6 +330,13 @@ def koleo(X: Tensor, *, eps: float = 1e-6) -> Tensor:
     References
     ----------
     Sablayrolles et al. 2019, "Spreading vectors for similarity search", equation 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import koleo
+    >>> round(koleo(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 4)  # -log 2
+    -0.6931
     """
     if not eps > 0:
         raise ValueError(f"eps must be above 0, got {eps!r}.")
@@ -269,10 +368,28 @@ class KoLeo(RowRegularizer):
     Parameters
     ----------
     eps : float, default=1e-6
+        A distance below counts as this.
     queue : int, default=0
-        Rows of past batches that take part, see `RowRegularizer`.
+        Rows of past batches that take part, see `RowRegularizer`. Then a call in training needs
+        ``ids``: without them a text that comes again would be its own nearest neighbour.
     gather : bool, default=False
         Take the rows of all ranks, see `Regularizer`.
+
+    Raises
+    ------
+    ValueError
+        Where `queue` is no number of rows; without ``ids``, when called with a queue.
+
+    Notes
+    -----
+    Cost and source as of `koleo`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isotropy.losses import KoLeo
+    >>> round(KoLeo()(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 4)
+    -0.6931
     """
 
     citation = bibtex(
@@ -290,5 +407,4 @@ class KoLeo(RowRegularizer):
         self.eps = eps
 
     def measure(self, X: Tensor) -> Tensor:
-        """The KoLeo loss."""
         return koleo(X, eps=self.eps)
