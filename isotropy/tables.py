@@ -61,10 +61,13 @@ __all__ = [
 class UnknownNameError(ValueError, KeyError):
     """A name that a table does not have; the message lists those it has, near misses first.
 
-    Parameters
-    ----------
-    message : str
-        What is shown.
+    Examples
+    --------
+    >>> try:
+    ...     Table("shape", {"square": 4, "circle": 0})["squares"]
+    ... except UnknownNameError as error:
+    ...     print(error)
+    No shape is named 'squares'. Did you mean 'square'? There are: square, circle.
     """
 
     __str__ = ValueError.__str__  # a KeyError shows its message in quotation marks
@@ -145,8 +148,8 @@ class Table(Mapping[str, Any]):
         Parameters
         ----------
         name : str
-        *default : object, optional
-            What to return where there is no such name.
+        *default : object
+            What to return where there is no such name; an error without it.
 
         Returns
         -------

@@ -98,6 +98,16 @@ def main(args: list[str] | None = None) -> None:
     ------
     SystemExit
         Always, with the exit code.
+
+    Examples
+    --------
+    >>> try:
+    ...     main(["score", "--list"])  # doctest: +ELLIPSIS
+    ... except SystemExit as stop:
+    ...     print("exit code", stop.code)
+    mean_cosine                  mean cosine of two rows [needs moments]
+    ...
+    exit code 0
     """
     told: set[str] = set()
 

@@ -53,9 +53,15 @@ def open_rows(source: Any, column: str | None = None) -> Rows:
 
     Examples
     --------
-    >>> rows = open_rows("embeddings.parquet", column="vector")  # doctest: +SKIP
-    >>> for block in rows.blocks():  # doctest: +SKIP
-    ...     moments.update(block)
+    >>> import tempfile
+    >>> import numpy as np
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for part in range(2):
+    ...     np.save(f"{folder.name}/part-{part}.npy", np.full((3, 2), part))
+    >>> rows = open_rows(folder.name)  # the files of a folder are one
+    >>> rows.shape, [block.sum().item() for block in rows.blocks()]
+    ((6, 2), [0, 6])
+    >>> folder.cleanup()
     """
     if isinstance(source, Rows):
         return source

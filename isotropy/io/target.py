@@ -15,7 +15,7 @@ __all__ = ["Target"]
 class Target(NamedTuple):
     """A file of n rows of k numbers to be written.
 
-    Attributes
+    Parameters
     ----------
     path : Path
     shape : tuple of int
@@ -26,6 +26,11 @@ class Target(NamedTuple):
         Name of the column, tensor or archive member.
     like : Rows or None
         Source of the columns to carry along, for formats that have columns.
+
+    Examples
+    --------
+    >>> Target(Path("rows.npy"), (3, 2), np.dtype("<f4"), "embedding", None).shape
+    (3, 2)
     """
 
     path: Path

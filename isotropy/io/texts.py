@@ -149,7 +149,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def read_texts(path: str | PathLike[str], column: str | None = None) -> Iterator[str]:
-    """Read texts from a file, one after another, without holding the file.
+    r"""Read texts from a file, one after another, without holding the file.
 
     ========================== ===========================================================
     ``.txt``                   a text per line; an empty line is an empty text, so that text
@@ -184,6 +184,16 @@ def read_texts(path: str | PathLike[str], column: str | None = None) -> Iterator
         If the file does not exist or may not be read.
     ImportError
         For ``.parquet`` without pyarrow.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "texts.csv")
+    >>> _ = path.write_text("id,text\n1,A cat sat.\n2,Dogs bark.\n\n")
+    >>> list(read_texts(path, column="text"))
+    ['A cat sat.', 'Dogs bark.']
+    >>> folder.cleanup()
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())

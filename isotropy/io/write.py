@@ -53,10 +53,15 @@ class RowWriter:
 
     Examples
     --------
-    >>> rows = open_rows("in.parquet", column="vector")  # doctest: +SKIP
-    >>> with RowWriter("out.parquet", shape=rows.shape, like=rows) as out:  # doctest: +SKIP
-    ...     for block in rows.blocks():
-    ...         out.write(corrector.transform(block))
+    >>> import tempfile
+    >>> from isotropy.io import open_rows
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with RowWriter(f"{folder.name}/rows.npy", shape=(4, 2)) as out:
+    ...     out.write([[1, 2], [3, 4]])
+    ...     out.write([[5, 6], [7, 8]])
+    >>> open_rows(f"{folder.name}/rows.npy").in_memory().sum(axis=0).tolist()
+    [16.0, 20.0]
+    >>> folder.cleanup()
     """
 
     def __init__(
@@ -103,6 +108,16 @@ class RowWriter:
             If the disk is full, or the columns to carry along cannot be read or written.
         ValueError
             If the block does not fit what was promised, or its numbers the type of the file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with RowWriter(f"{folder.name}/rows.npy", shape=(2, 2), dtype="float16") as out:
+        ...     out.write([[1e9, 1], [0, 0]])
+        Traceback (most recent call last):
+        ValueError: block holds numbers beyond the range of float16 (65504); write a wider dtype.
+        >>> folder.cleanup()
         """
         if self._append is None:
             raise ValueError("RowWriter writes only inside its with statement.")

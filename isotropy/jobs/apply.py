@@ -60,6 +60,19 @@ def correct(
         from there.
     ValueError
         If the rows do not fit the corrector, or one holds NaN or infinity: shard and row are named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from isotropy import MeanRemoval
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/rows.npy", np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> corrector = MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> correct(corrector, f"{folder.name}/rows.npy", f"{folder.name}/corrected.npy")
+    (2, 2)
+    >>> np.load(f"{folder.name}/corrected.npy").tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    >>> folder.cleanup()
     """
     rows = open_rows(source, column=column)
     (n, d), wanted, k = rows.shape, corrector.n_features_in_, corrector._n_features_out

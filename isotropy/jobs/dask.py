@@ -23,6 +23,27 @@ def from_rows(source: Any, *, column: str | None = None, block_rows: int | None 
     block_rows : int, optional
         By default 65,536 for files that are mapped into memory and 16,384 for others: what a task
         reads it holds, and too small tasks spend their time on adding up d x d matrices.
+
+    Returns
+    -------
+    dask.array.Array of shape (n, d)
+
+    Raises
+    ------
+    isotropy.io.FileError
+        If the files cannot be opened here; where a task cannot read its block, when it runs.
+    ImportError
+        If Dask is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/rows.npy", np.arange(12.0).reshape(6, 2))
+    >>> rows = from_rows(f"{folder.name}/rows.npy", block_rows=4)
+    >>> rows.chunks, rows.sum().compute().item()
+    (((4, 2), (2,)), 66.0)
+    >>> folder.cleanup()
     """
     da = require("dask.array", extra="dask")
     rows = open_rows(source, column=column)

@@ -36,6 +36,13 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
     ------
     ValueError
         In every process, if options or dimensions differ between them.
+
+    Examples
+    --------
+    In a script that ``torchrun`` starts, after ``init_process_group``:
+
+    >>> moments = all_reduce(Moments.from_rows(my_rows))  # doctest: +SKIP
+    >>> corrector = Whitening().fit_moments(moments)  # the same everywhere  # doctest: +SKIP
     """
     torch = require("torch", extra="encoders")
     dist = torch.distributed

@@ -72,7 +72,13 @@ def stream_moments(
 
     Examples
     --------
-    >>> moments = stream_moments("embeddings/", checkpoint="fit.ckpt")  # doctest: +SKIP
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/rows.npy", np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> moments = stream_moments(folder.name, checkpoint=f"{folder.name}/fit.ckpt")
+    >>> moments.n_rows, moments.mean.tolist()
+    (2, [2.0, 5.0])
+    >>> folder.cleanup()
     """
     rows = open_rows(source, column=column)
     n = rows.shape[0]

@@ -10,7 +10,7 @@ __all__ = ["FileError", "NoRowsError", "damage"]
 
 
 class FileError(ValueError):
-    """A file cannot be read or written; the message is one line, the path first.
+    r"""A file cannot be read or written; the message is one line, the path first.
 
     Parameters
     ----------
@@ -18,6 +18,11 @@ class FileError(ValueError):
         The file.
     problem : str
         What is wrong with it and what to do; other libraries' line breaks are taken out.
+
+    Examples
+    --------
+    >>> print(FileError("rows.npy", "is empty (0 bytes);\n write it again."))
+    rows.npy: is empty (0 bytes); write it again.
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:

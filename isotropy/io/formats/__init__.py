@@ -25,15 +25,33 @@ _TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", "")
 class Format(NamedTuple):
     """How files of one suffix are read and written.
 
-    Attributes
+    Parameters
     ----------
     read : callable
         Called with the path and the column, or None, it returns the rows.
-    write : callable
+    write : callable, optional
         Called with a binary file and the `Target`, it gives a context whose value is a function
         that appends a block. None where files of this kind are only read.
-    guessed : bool
+    guessed : bool, default=False
         Whether the suffix says too little: such files are not looked for in folders.
+
+    Examples
+    --------
+    A format of one's own, which `open_rows` and the command line know from then on:
+
+    >>> from isotropy.io import open_rows
+    >>> from isotropy.rows.source import ArrayRows
+    >>> def read(path, column):
+    ...     lines = Path(path).read_text().splitlines()
+    ...     return ArrayRows(path, None, np.array([line.split(";") for line in lines], float))
+    >>> FORMATS.add(".semicolons", Format(read))
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "rows.semicolons")
+    >>> _ = path.write_text("1;2;3")
+    >>> open_rows(path).in_memory().tolist()
+    [[1.0, 2.0, 3.0]]
+    >>> _ = FORMATS.pop(".semicolons"), folder.cleanup()
     """
 
     read: Callable[[Path, str | None], Rows]
@@ -44,12 +62,26 @@ class Format(NamedTuple):
 
 
 def format_of(path: Path) -> Format:
-    """The format that the suffix of `path` names.
+    """The format that the suffix of a path names.
+
+    Parameters
+    ----------
+    path : Path
+        Of a file that may not be there yet.
+
+    Returns
+    -------
+    Format
 
     Raises
     ------
     FileError
         If no format has this suffix.
+
+    Examples
+    --------
+    >>> format_of(Path("rows.bvecs")).write is None  # only read
+    True
     """
     suffix = path.suffix.lower()
     if suffix in FORMATS:
@@ -64,17 +96,43 @@ def format_of(path: Path) -> Format:
 
 
 def writable() -> list[str]:
-    """The suffixes of files that are written as well as read."""
+    """The suffixes of files that are written as well as read.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> writable()[:3]
+    ['.npy', '.npz', '.safetensors']
+    """
     return [suffix for suffix, form in FORMATS.items() if form.write is not None]
 
 
 def open_file(path: Path, column: str | None) -> Rows:
     """The rows of one file.
 
+    Parameters
+    ----------
+    path : Path
+    column : str or None
+        Which column, tensor or member; None takes the only one that can be rows.
+
+    Returns
+    -------
+    Rows
+
     Raises
     ------
     FileError
         As `isotropy.io.open_rows` does.
+
+    Examples
+    --------
+    >>> open_file(Path("no-such-file.npy"), None)
+    Traceback (most recent call last):
+    isotropy.storage.errors.FileError: no-such-file.npy: no such file.
     """
     try:
         _check_file(path)
