@@ -102,7 +102,7 @@ def _refuse_changed(encoder: Any) -> None:
 class Parity:
     """How far a saved encoder is from its corrector applied to the bare encoder.
 
-    Attributes
+    Parameters
     ----------
     largest : float
         The largest difference of a coordinate, over the mean length of the corrected embeddings; 0

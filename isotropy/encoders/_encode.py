@@ -157,6 +157,13 @@ def encode_blocks(
     ValueError, ImportError
         As for `encode`. A text that is not a string raises at the call where `texts` can be
         looked through, and when it is reached where `texts` is an iterator.
+
+    Examples
+    --------
+    >>> from isotropy.encoders import encode_blocks
+    >>> texts = (f"Sentence {number}." for number in range(5))
+    >>> [rows.shape for rows in encode_blocks("minilm", texts, layer=0, block=3)]
+    [(3, 384), (2, 384)]
     """
     checked = checked_texts(texts)
     layer = _check_layer(layer, pooling)

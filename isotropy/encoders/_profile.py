@@ -28,16 +28,28 @@ _WAITING = 2**22
 
 @dataclass(frozen=True, repr=False)
 class LayerProfile:
-    """Moments and scorecards by layer.
+    """Moments and scorecards by layer; `layer_profile` makes it.
 
-    Attributes
+    Parameters
     ----------
     model : str
         What was profiled.
-    token, pooled : tuple of Moments
-        Of all token vectors, and of the mean vectors of each item; one a hidden state, 0 the
-        embeddings that enter the first layer.
+    token : tuple of Moments
+        Of all token vectors; one a hidden state, 0 the embeddings that enter the first layer.
+    pooled : tuple of Moments
+        Of the mean vectors of each item, likewise.
     metrics : tuple of str
+        What scorecards show.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import Moments
+    >>> from isotropy.encoders import LayerProfile
+    >>> layers = tuple(Moments(order=4).update(np.eye(3) + k) for k in (0, 1))
+    >>> profile = LayerProfile("a model", layers, layers, ("mean_cosine",))
+    >>> len(profile), round(profile.scorecards("pooled")[1]["mean_cosine"], 3)
+    (2, 0.833)
     """
 
     model: str
@@ -49,13 +61,54 @@ class LayerProfile:
         return len(self.token)
 
     def scorecards(self, level: str = "token") -> list[Scorecard]:
-        """A scorecard of each layer, of its tokens or of pooled items."""
+        """A scorecard of each layer, of its tokens or of pooled items.
+
+        Parameters
+        ----------
+        level : {"token", "pooled"}, default="token"
+            Of which rows.
+
+        Returns
+        -------
+        list of Scorecard
+            One a hidden state.
+
+        Raises
+        ------
+        ValueError
+            If `level` is neither.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> from isotropy.encoders import LayerProfile
+        >>> layers = (Moments(order=4).update(np.eye(3)),)
+        >>> profile = LayerProfile("a model", layers, layers, ("mean_cosine",))
+        >>> profile.scorecards()[0]["mean_cosine"]
+        0.0
+        """
         if level not in LEVELS:
             raise ValueError(f"level must be one of {LEVELS}, got {level!r}.")
         return [score(moments, list(self.metrics)) for moments in getattr(self, level)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and numbers."""
+        """Plain dictionaries and numbers.
+
+        Returns
+        -------
+        dict
+            "model", and for "token" and "pooled" a list of dictionaries by layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> from isotropy.encoders import LayerProfile
+        >>> layers = (Moments(order=4).update(np.eye(3)),)
+        >>> LayerProfile("a model", layers, layers, ("mean_cosine",)).to_dict()["token"]
+        [{'layer': 0, 'rows': 3, 'dims': 3, 'mean_cosine': 0.0}]
+        """
         return {
             "model": self.model,
             **{

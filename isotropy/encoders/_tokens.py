@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, MeanRemoval
+from isotropy.moments import Moments
 from isotropy.rows.arrays import is_torch
 from isotropy.rows.door import as_rows
 
@@ -39,15 +40,18 @@ class MultiVectorCorrector(BaseEstimator):
     ----------
     corrector_ : affine corrector
         Fitted; for scope "document" unfitted.
+    query_corrector_ : affine corrector
+        What the tokens of queries go through; that of documents where `fit` was given no queries.
     n_documents_, n_tokens_ : int
         Seen in fitting.
     n_features_in_ : int
 
     Notes
     -----
-    Queries have statistics of their own: fit a second object to them, or apply that of the
-    documents; compare both on your data. Centring repaired one late-interaction model and harmed
-    another in the figures of the txtai project (pull request 1168): measure before use.
+    The tokens of queries have a mean of their own: ``fit(documents, queries=...)`` learns it, and
+    `transform_queries` takes the same map about it. A second object fitted to queries would turn
+    them into other axes wherever the map rotates. Centring repaired one late-interaction model and
+    harmed another in the figures of the txtai project (pull request 1168): measure before use.
 
     Examples
     --------
@@ -74,7 +78,9 @@ class MultiVectorCorrector(BaseEstimator):
 
     # -- fitting -----------------------------------------------------------------------------
 
-    def fit(self, documents: Iterable[Any], y: Any = None, *, mask: Any = None) -> Self:
+    def fit(
+        self, documents: Iterable[Any], y: Any = None, *, mask: Any = None, queries: Any = None
+    ) -> Self:
         """Learn the statistics of the tokens.
 
         Parameters
@@ -83,44 +89,123 @@ class MultiVectorCorrector(BaseEstimator):
             numpy or torch, such as ``MultiVectorEncoder.encode_document`` returns; a generator is
             read once, and only a block of tokens is held.
         y : ignored
+            There for scikit-learn.
         mask : array of shape (n, tokens), optional
             With padded documents: true for the tokens that count.
+        queries : as `documents`, without padding, optional
+            Queries such as will be asked, for the mean of their tokens; see `transform_queries`.
+
+        Returns
+        -------
+        self
+            Fitted.
 
         Raises
         ------
         ValueError
-            If documents differ in width, hold NaN or infinity, or there is no token.
+            If documents or queries differ in width, hold NaN or infinity, or there is no token; or
+            a parameter is none of those listed. What was fitted before then stays.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy.encoders import MultiVectorCorrector
+        >>> documents = [np.eye(3), np.eye(3)[:2]]
+        >>> MultiVectorCorrector().fit(documents).n_tokens_
+        5
         """
-        for name in ("moments_", "n_features_in_"):
-            if hasattr(self, name):
-                delattr(self, name)
-        self.n_documents_ = self.n_tokens_ = 0
-        return self.partial_fit(documents, mask=mask)
+        return self._learn(documents, mask, queries, None, 0, 0)
 
     def partial_fit(self, documents: Iterable[Any], y: Any = None, *, mask: Any = None) -> Self:
-        """Bring in more documents; the result is that of one `fit` on all."""
+        """Bring in more documents; the result is that of one `fit` on all. Queries stay.
+
+        Parameters
+        ----------
+        documents : iterable of arrays of shape (n_tokens, d), or array of shape (n, tokens, d)
+            As for `fit`.
+        y : ignored
+            There for scikit-learn.
+        mask : array of shape (n, tokens), optional
+            With padded documents: true for the tokens that count.
+
+        Returns
+        -------
+        self
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does; what was fitted before then stays.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy.encoders import MultiVectorCorrector
+        >>> corrector = MultiVectorCorrector().fit([np.eye(3)])
+        >>> corrector.partial_fit([np.eye(3)[:2]]).n_documents_
+        2
+        """
+        if not hasattr(self, "corrector_"):
+            return self.fit(documents, mask=mask)
+        old = getattr(self, "moments_", None)
+        return self._learn(documents, mask, None, old, self.n_documents_, self.n_tokens_)
+
+    def _learn(
+        self,
+        documents: Iterable[Any],
+        mask: Any,
+        queries: Any,
+        old: Moments | None,
+        n_documents: int,
+        n_tokens: int,
+    ) -> Self:
+        """Everything is learned aside, and taken over once nothing can be refused any more."""
         template = self._template()
-        if not hasattr(self, "n_documents_"):
-            self.n_documents_ = self.n_tokens_ = 0
-        moments = getattr(self, "moments_", None) or template._new_moments()
+        moments = template._new_moments() if old is None else old.copy()
+        width = None
         for rows, counts in _blocks(documents, mask):
-            if self.scope == "document":
-                self.n_features_in_ = rows.shape[1]
-            else:
-                weights = None
-                if self.scope == "collection":
-                    weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
-                moments.update(rows, weights, first_row=self.n_tokens_)
-            self.n_documents_ += len(counts)
-            self.n_tokens_ += int(counts.sum())
-        if not self.n_tokens_:
+            width = rows.shape[1]
+            if self.scope != "document":
+                moments.update(rows, self._weights(counts), first_row=n_tokens)
+            n_documents, n_tokens = n_documents + len(counts), n_tokens + int(counts.sum())
+        if not n_tokens:
             raise ValueError("documents hold no token to fit on.")
-        self.corrector_ = template
+        known = self._query_moments(template, queries)
+        if known is None and old is not None:
+            known = self.__dict__.get("query_moments_")
+        fitted = template if self.scope == "document" else template.fit_moments(moments)
+        asked = fitted if known is None else fitted.for_queries(known)
+        self.corrector_, self.query_corrector_, self.query_moments_ = fitted, asked, known
+        self.n_documents_, self.n_tokens_ = n_documents, n_tokens
         if self.scope != "document":
             self.moments_ = moments
-            self.corrector_ = template.fit_moments(moments)
-            self.n_features_in_ = moments.n_features
+            width = moments.n_features
+        if width is not None:
+            self.n_features_in_ = width
         return self
+
+    def _weights(self, counts: np.ndarray) -> np.ndarray | None:
+        """Of each token: so that documents count alike, or tokens."""
+        if self.scope == "token":
+            return None
+        weights: np.ndarray = np.repeat(1.0 / np.maximum(counts, 1), counts)
+        return weights
+
+    def _query_moments(self, template: Any, queries: Any) -> Moments | None:
+        if queries is None or self.scope == "document":
+            return None
+        moments = Moments(
+            unit="none",
+            order=1,
+            weight_type=getattr(template, "weight_type", "frequency"),
+            normalize=template.normalize in ("before", "both"),
+        )
+        for rows, counts in _blocks(queries, None):
+            moments.update(rows, self._weights(counts))
+        if not moments.total_weight > 0:
+            raise ValueError("queries hold no token.")
+        return moments
 
     def _template(self) -> AffineCorrector:
         if self.scope not in SCOPES:
@@ -129,6 +214,11 @@ class MultiVectorCorrector(BaseEstimator):
         if not isinstance(corrector, AffineCorrector):
             raise ValueError(
                 f"corrector must be an affine corrector, got {type(corrector).__name__}."
+            )
+        if not hasattr(corrector, "fit_moments"):
+            raise ValueError(
+                f"{type(corrector).__name__} learns from more than rows, so tokens cannot be "
+                "gathered for it: take one that follows from moments, such as Whitening."
             )
         return corrector
 
@@ -140,16 +230,74 @@ class MultiVectorCorrector(BaseEstimator):
         Parameters
         ----------
         documents : list of arrays of shape (n_tokens, d), or array of shape (n, tokens, d)
+            numpy or torch; integers come back as floating numbers.
         mask : array of shape (n, tokens), optional
             Padding comes back as it was.
 
         Returns
         -------
         list of arrays of shape (n_tokens, k), or array of shape (n, tokens, k)
+            Corrected, of length one where `normalize` is set.
+
+        Raises
+        ------
+        ValueError
+            If documents have another width than those fitted, or no shape of the above.
+        sklearn.exceptions.NotFittedError
+            If nothing was fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy.encoders import MultiVectorCorrector
+        >>> documents = [np.eye(2), 3 * np.eye(2)]
+        >>> corrector = MultiVectorCorrector(normalize=False).fit(documents)
+        >>> corrector.transform(documents)[0].tolist()
+        [[0.0, -1.0], [-1.0, 0.0]]
         """
+        return self._through("corrector_", documents, mask)
+
+    def transform_queries(self, queries: Any, *, mask: Any = None) -> Any:
+        """Correct the token vectors of queries, about their own mean where `fit` was given queries.
+
+        Parameters
+        ----------
+        queries : list of arrays of shape (n_tokens, d), or array of shape (n, tokens, d)
+            As for `transform`.
+        mask : array of shape (n, tokens), optional
+            Padding comes back as it was.
+
+        Returns
+        -------
+        list of arrays of shape (n_tokens, k), or array of shape (n, tokens, k)
+            Corrected, in the space of the documents.
+
+        Raises
+        ------
+        ValueError
+            As `transform` does.
+        sklearn.exceptions.NotFittedError
+            If nothing was fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy.encoders import MultiVectorCorrector
+        >>> documents = [np.eye(2), 3 * np.eye(2)]
+        >>> queries = [tokens + 5 for tokens in documents]
+        >>> corrector = MultiVectorCorrector(normalize=False).fit(documents, queries=queries)
+        >>> corrector.transform_queries(queries)[0].tolist()
+        [[0.0, -1.0], [-1.0, 0.0]]
+        """
+        return self._through("query_corrector_", queries, mask)
+
+    def _through(self, which: str, documents: Any, mask: Any) -> Any:
         check_is_fitted(self, "corrector_")
         if not hasattr(documents, "ndim"):
-            return [self._corrected(_tokens(document, at)) for at, document in enumerate(documents)]
+            return [
+                self._corrected(which, _tokens(document, at))
+                for at, document in enumerate(documents)
+            ]
         if documents.ndim != 3:
             raise ValueError(
                 "documents must be a list of (n_tokens, d) arrays or an (n, tokens, d) array, got "
@@ -157,14 +305,14 @@ class MultiVectorCorrector(BaseEstimator):
             )
         kept = _mask_of(documents, mask)
         parts = [
-            self._corrected(document[rows]) for document, rows in zip(documents, kept, strict=True)
+            self._corrected(which, document[rows])
+            for document, rows in zip(documents, kept, strict=True)
         ]
-        k = parts[0].shape[1] if parts else documents.shape[2]
+        # The type is that of corrected rows: integers would cut their fractions off.
+        like = parts[0] if parts else documents
+        k = like.shape[-1]
         shape = (*documents.shape[:2], k)
-        if is_torch(documents):
-            out = documents.new_zeros(shape)
-        else:
-            out = np.zeros(shape, dtype=documents.dtype)
+        out = like.new_zeros(shape) if is_torch(documents) else np.zeros(shape, dtype=like.dtype)
         if k == documents.shape[2]:
             out[~kept] = documents[~kept]
         for index, part in enumerate(parts):
@@ -172,19 +320,46 @@ class MultiVectorCorrector(BaseEstimator):
         return out
 
     def fit_transform(self, documents: Any, y: Any = None, *, mask: Any = None) -> Any:
-        """`fit`, then `transform`; documents are read twice, so a generator will not do."""
+        """`fit`, then `transform`; the documents of a generator are kept for it.
+
+        Parameters
+        ----------
+        documents : iterable of arrays of shape (n_tokens, d), or array of shape (n, tokens, d)
+            As for `fit`.
+        y : ignored
+            There for scikit-learn.
+        mask : array of shape (n, tokens), optional
+            With padded documents: true for the tokens that count.
+
+        Returns
+        -------
+        list of arrays of shape (n_tokens, k), or array of shape (n, tokens, k)
+            What `transform` gives.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy.encoders import MultiVectorCorrector
+        >>> MultiVectorCorrector(normalize=False).fit_transform([2 * np.eye(2)])[0].tolist()
+        [[1.0, -1.0], [-1.0, 1.0]]
+        """
         if isinstance(documents, Iterator):
             documents = list(documents)
         return self.fit(documents, mask=mask).transform(documents, mask=mask)
 
-    def _corrected(self, tokens: Any) -> Any:
+    def _corrected(self, which: str, tokens: Any) -> Any:
         if tokens.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"A document has tokens of {tokens.shape[1]} dimensions; "
                 f"{self.n_features_in_} were fitted."
             )
         if self.scope != "document":
-            tokens = self.corrector_.transform(tokens)
+            tokens = getattr(self, which).transform(tokens)
         elif len(tokens) > 1:
             tokens = clone(self.corrector_).fit(tokens).transform(tokens)
         if not self.normalize:

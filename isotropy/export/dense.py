@@ -27,7 +27,8 @@ def to_dense(corrector: Any, *, normalize: bool | None = None) -> list[Any]:
     Parameters
     ----------
     corrector : AffineMap or fitted affine corrector
-        From d to k dimensions.
+        From d to k dimensions. Queries that it knows are left aside: pass
+        ``corrector.for_queries()`` for their map.
     normalize : bool, optional
         Whether to scale the result to length one; by default what the corrector does.
 

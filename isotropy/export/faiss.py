@@ -44,6 +44,17 @@ def to_faiss(corrector: Any, *, normalize: bool | None = None) -> list[Any]:
     See Also
     --------
     prepend : Put them before an index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.export import to_faiss
+    >>> chain = to_faiss(MeanRemoval().fit(np.eye(2) * 4), normalize=True)
+    >>> [type(transform).__name__ for transform in chain]
+    ['CenteringTransform', 'LinearTransform', 'NormalizationTransform']
+    >>> chain[0].apply(np.zeros((1, 2), np.float32)).tolist()
+    [[-2.0, -2.0]]
     """
     faiss = require("faiss", extra="export")
     affine, before, after = parts_of(corrector, normalize)

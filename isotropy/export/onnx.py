@@ -27,6 +27,7 @@ def to_onnx(
     ----------
     corrector : AffineMap or fitted affine corrector
         From d to k dimensions. Where it removes r directions, the model holds 2 r d numbers.
+        Queries that it knows are left aside: pass ``corrector.for_queries()`` for their map.
     path : path-like, optional
         File to write; it appears whole or not at all.
     normalize : bool, optional
@@ -41,8 +42,19 @@ def to_onnx(
     ------
     ValueError
         If the corrector is not affine or not fitted.
+    FileError
+        If the file cannot be written.
     ImportError
         If onnx is missing (``isotropy[export]``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.export import to_onnx
+    >>> model = to_onnx(MeanRemoval().fit(np.eye(2)))
+    >>> [entry.name for entry in model.graph.output]
+    ['corrected']
     """
     onnx = require("onnx", extra="export")
     affine, before, after = parts_of(corrector, normalize)

@@ -26,7 +26,8 @@ def to_safetensors(
     Parameters
     ----------
     corrector : AffineMap or fitted affine corrector
-        From d to k dimensions.
+        From d to k dimensions. Queries that it knows are left aside: pass
+        ``corrector.for_queries()`` for their map.
     path : path-like
         File to write; it appears whole or not at all.
     normalize : bool, optional
@@ -36,7 +37,9 @@ def to_safetensors(
     Raises
     ------
     ValueError
-        If the corrector is not affine or not fitted.
+        If the corrector is not affine or not fitted, or its numbers do not fit into `dtype`.
+    FileError
+        If the file cannot be written.
 
     Notes
     -----
@@ -58,6 +61,18 @@ def to_safetensors(
                 name: np.frombuffer(data[slice(*e["data_offsets"])], types[e["dtype"]])
                 .reshape(e["shape"]) for name, e in header.items() if name != "__metadata__"
             }
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from safetensors.numpy import load_file
+    >>> from isotropy import MeanRemoval
+    >>> from isotropy.export import to_safetensors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_safetensors(MeanRemoval().fit(np.eye(2) * 4), f"{folder}/map.safetensors")
+    ...     load_file(f"{folder}/map.safetensors")["bias"].tolist()
+    [-2.0, -2.0]
     """
     from safetensors.numpy import save
 

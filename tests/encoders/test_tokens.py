@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isotropy import ComponentRemoval, RotationGaussianizer, Whitening
+from isotropy import ComponentRemoval, PairWhitening, RotationGaussianizer, Whitening
 from isotropy.encoders import MultiVectorCorrector, _tokens, bundled_minilm
 from isotropy.io.texts import documentation_sentences
 
@@ -155,3 +155,48 @@ def test_unrelated_texts_score_lower_after_correction(late_interaction):
     scores = late_interaction.similarity(corrected[:2], corrected)
     assert tuple(scores.shape) == (2, 40)
     assert scores.argmax(1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("scope", ["token", "collection"])
+def test_tokens_of_queries_land_where_those_of_documents_do(scope):
+    rng = np.random.default_rng(0)
+    documents = [rng.normal(size=(n, 6)) * np.arange(1, 7) + 2 for n in (5, 9, 30, 17)]
+    queries = [tokens + 7 for tokens in documents]
+    corrector = MultiVectorCorrector(Whitening(), scope=scope).fit(documents, queries=queries)
+    for _ in range(2):
+        wanted, found = corrector.transform(documents), corrector.transform_queries(queries)
+        for one, other in zip(wanted, found, strict=True):
+            np.testing.assert_allclose(other, one, atol=1e-9)
+        corrector.partial_fit(documents)  # the same again: nothing moves, and queries stay
+    unknown = MultiVectorCorrector(Whitening(), scope=scope).fit(documents)
+    np.testing.assert_array_equal(
+        unknown.transform_queries(queries)[0], unknown.transform(queries)[0]
+    )
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_refused_document_leaves_the_old_state_whole(method):
+    documents = [np.eye(3) + 1, np.eye(3)[:2]]
+    corrector = MultiVectorCorrector(normalize=False).fit(documents)
+    before = corrector.transform(documents)
+    for bad in ([np.eye(3), np.full((2, 3), np.nan)], [np.eye(3), np.eye(4)], []):
+        if method == "partial_fit" and not bad:
+            continue  # nothing more is nothing wrong
+        with pytest.raises(ValueError, match=r"."):
+            getattr(corrector, method)(bad)
+        assert corrector.n_tokens_ == 5
+        np.testing.assert_array_equal(corrector.transform(documents)[0], before[0])
+    corrector.partial_fit([np.eye(3)])
+    assert corrector.n_tokens_ == 8
+
+
+def test_integers_keep_their_fractions():
+    documents = np.arange(24).reshape(2, 3, 4)
+    found = MultiVectorCorrector(normalize=True).fit_transform(documents)
+    wanted = MultiVectorCorrector(normalize=True).fit_transform(documents.astype(float))
+    np.testing.assert_allclose(found, wanted)
+
+
+def test_correctors_that_need_more_than_rows_are_refused():
+    with pytest.raises(ValueError, match="PairWhitening learns from more than rows"):
+        MultiVectorCorrector(PairWhitening()).fit([np.eye(3)])

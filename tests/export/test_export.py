@@ -187,7 +187,9 @@ def test_onnx_holds_removed_directions_and_no_square_matrix():
 
 def reader():
     """The reader that the documentation shows."""
-    text = inspect.getdoc(export.to_safetensors).partition("numpy::\n")[2]
+    text = (
+        inspect.getdoc(export.to_safetensors).partition("numpy::\n")[2].partition("\nExamples")[0]
+    )
     return textwrap.dedent(text)
 
 
