@@ -31,7 +31,18 @@ WeightType = Literal["frequency", "probability"]
 
 
 class NeedsRows(ValueError):
-    """The moments at hand lack what a metric needs; passing the rows in their place helps."""
+    """The moments at hand lack what a metric needs; passing the rows in their place helps.
+
+    Examples
+    --------
+    >>> from isotropy import Moments
+    >>> from isotropy.metrics import NeedsRows, uniformity
+    >>> try:
+    ...     uniformity(Moments().update([[1.0, 0.0], [0.0, 1.0]]))
+    ... except NeedsRows as reason:
+    ...     print(reason)
+    needs the rows: it meets every pair of them
+    """
 
 
 def gather(

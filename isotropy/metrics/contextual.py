@@ -73,6 +73,11 @@ def self_similarity(X: Any, words: Any) -> float:
         1 for vectors that do not depend on context. Held against `mean_cosine` of all rows, which
         a cone lifts as much. NaN where no word occurs twice.
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or `words` has not one entry a row.
+
     Notes
     -----
     By the sums of unit rows of each word: O(n d), no pairs.
@@ -80,6 +85,15 @@ def self_similarity(X: Any, words: Any) -> float:
     References
     ----------
     Ethayarajh 2019, "How contextual are contextualized word representations?", definition 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import self_similarity
+    >>> words = np.repeat(np.arange(50), 4)
+    >>> X = np.random.default_rng(0).normal(size=(50, 32))[words]
+    >>> round(self_similarity(X, words), 2)
+    1.0
     """
     rows, (groups,) = _rows_of(X, words=words)
     return _self_similarity(rows, groups)
@@ -104,6 +118,7 @@ def intra_sentence_similarity(X: Any, sentences: Any) -> float:
     Parameters
     ----------
     X : array of shape (n, d)
+        The rows.
     sentences : array of shape (n,)
         Which sentence each word is in.
 
@@ -113,9 +128,21 @@ def intra_sentence_similarity(X: Any, sentences: Any) -> float:
         In [-1, 1]. Held against `mean_cosine` of all rows. A word is part of its sentence's mean:
         unrelated vectors get about ``1 / sqrt(length)``.
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or `sentences` has not one entry a row.
+
     References
     ----------
     Ethayarajh 2019, definition 2.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import intra_sentence_similarity
+    >>> X = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    >>> round(intra_sentence_similarity(X, ["a", "a", "b", "b"]), 2)
+    0.85
     """
     rows, (groups,) = _rows_of(X, sentences=sentences)
     return _intra_sentence(rows, groups)
@@ -140,6 +167,7 @@ def max_explainable_variance(X: Any, words: Any) -> float:
     Parameters
     ----------
     X : array of shape (n, d)
+        The rows.
     words : array of shape (n,)
         Words that occur once do not count.
 
@@ -149,9 +177,23 @@ def max_explainable_variance(X: Any, words: Any) -> float:
         From 1 / min(occurrences, d) to 1, vectors that do not depend on context. Held against the
         same of occurrences drawn at random, see `contextuality`.
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or `words` has not one entry a row.
+
     References
     ----------
     Ethayarajh 2019, definition 3; the authors' code centres nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import max_explainable_variance
+    >>> words = np.repeat(np.arange(50), 4)
+    >>> X = np.random.default_rng(0).normal(size=(50, 32))[words]
+    >>> round(max_explainable_variance(X, words), 2)
+    1.0
     """
     rows, (groups,) = _rows_of(X, words=words)
     return _max_explainable(rows, groups)
@@ -181,6 +223,13 @@ class Contextuality:
         Baseline of the first two: cosine of two words drawn at random.
     random_explainable_variance : float
         Baseline of the third: the same with words shuffled among the rows.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import contextuality
+    >>> found = contextuality([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], ["a", "a", "b"])
+    >>> round(found.self_similarity, 2), round(found.mean_cosine, 2)
+    (1.0, 0.33)
     """
 
     self_similarity: float
@@ -229,6 +278,7 @@ def contextuality(
     X : array of shape (n, d)
         A vector for each occurrence of a word, of one layer.
     words : array of shape (n,)
+        Which word each vector is of.
     sentences : array of shape (n,), optional
         Without it the intra-sentence similarity is NaN.
     random_state : int, default=0
@@ -237,6 +287,11 @@ def contextuality(
     Returns
     -------
     Contextuality
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or `words` or `sentences` have not one entry a row.
 
     References
     ----------
@@ -275,11 +330,13 @@ def informativity(
     Parameters
     ----------
     X : array of shape (n, d)
+        The rows.
     n_dims : sequence of int, default=(1, 3, 5)
         How many dimensions are left out, largest `cosine_contributions` first.
     n_pairs : int, default=50,000
         Pairs of different rows, drawn at random.
     random_state : int, default=0
+        Seed.
 
     Returns
     -------
@@ -287,9 +344,24 @@ def informativity(
         Squared Pearson correlation of the cosines with and without, from 0, where those
         dimensions alone made them, to 1, where they do not matter. NaN where either is constant.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two rows, a value is not finite, or a number of `n_dims` is not from
+        0 to below d.
+
     References
     ----------
     Timkey & van Schijndel 2021, "All bark and no bite", section 4.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import informativity
+    >>> X = np.random.default_rng(0).normal(size=(300, 32))
+    >>> X[:, 3] *= 50
+    >>> round(informativity(X, (1,))[1], 1)
+    1.0
     """
     rows, _ = _rows_of(X)
     n, d = rows.shape
@@ -326,6 +398,13 @@ class ClusterCosines:
     intra_centred, inter_centred : float
         The same after the mean of its cluster is taken off each row: near 0 where rows are
         isotropic around their cluster's mean.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import cluster_cosines
+    >>> found = cluster_cosines([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [0, 0, 1])
+    >>> found.intra, found.inter
+    (1.0, 0.0)
     """
 
     intra: float
@@ -348,6 +427,7 @@ def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
     Parameters
     ----------
     X : array of shape (n, d)
+        The rows.
     labels : array of shape (n,)
         From k-means, for example. Clusters of one row have no inner pairs.
 
@@ -357,6 +437,11 @@ def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
         NaN where there are no such pairs; centred, rows without a direction form none, such as
         those of a cluster whose rows are all equal.
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or `labels` has not one entry a row.
+
     Notes
     -----
     Over all pairs, by sums of unit rows: O(n d).
@@ -365,6 +450,16 @@ def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
     ----------
     Cai et al. 2021, "Isotropy in the contextual embedding space: clusters and manifolds", section
     3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import cluster_cosines
+    >>> rng, labels = np.random.default_rng(0), np.arange(200) % 2
+    >>> X = rng.normal(size=(200, 16)) + 5 * rng.normal(size=(2, 16))[labels]
+    >>> found = cluster_cosines(X, labels)
+    >>> round(found.intra, 1), abs(round(found.intra_centred, 1))
+    (0.9, 0.0)
     """
     rows, (groups,) = _rows_of(X, labels=labels)
     stored = 4 * max(unit_roundoff(rescaled(X).in_memory()), float(np.finfo(np.float64).eps))

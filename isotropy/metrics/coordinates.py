@@ -37,8 +37,11 @@ def coordinate_skewness(
     Parameters
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
+        The rows, of any real type.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
     moments : Moments, optional
         Those of the rows, where they are at hand: saves a pass.
 
@@ -48,6 +51,12 @@ def coordinate_skewness(
         At least 0, ideal 0. Constant coordinates do not count; NaN where all are. The p-value is
         Bonferroni's over the coordinates, by D'Agostino's transform.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
+
     Notes
     -----
     O(n d). Depends on the axes.
@@ -55,6 +64,14 @@ def coordinate_skewness(
     References
     ----------
     D'Agostino 1970, "Transformation to normality of the null distribution of g1".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import coordinate_skewness
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(coordinate_skewness(X), 1), round(coordinate_skewness(X**3), 1)
+    (0.2, 4.1)
     """
     moments = moments_of(X, sample_weight, weight_type, moments)
     return _largest_moment(X, sample_weight, moments, odd=True)
@@ -72,8 +89,11 @@ def coordinate_kurtosis(
     Parameters
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
+        The rows, of any real type.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
     moments : Moments, optional
         Those of the rows, where they are at hand: saves a pass.
 
@@ -83,6 +103,12 @@ def coordinate_kurtosis(
         At least 0, ideal 0. Constant coordinates do not count; NaN where all are. The p-value is
         Bonferroni's over the coordinates, by the transform of Anscombe and Glynn.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
+
     Notes
     -----
     O(n d). Depends on the axes.
@@ -90,6 +116,14 @@ def coordinate_kurtosis(
     References
     ----------
     Anscombe & Glynn 1983, "Distribution of the kurtosis statistic b2 for normal samples".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import coordinate_kurtosis
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(coordinate_kurtosis(X), 1), round(coordinate_kurtosis(X**3), 0)
+    (0.2, 67.0)
     """
     moments = moments_of(X, sample_weight, weight_type, moments)
     return _largest_moment(X, sample_weight, moments, odd=False)
@@ -151,8 +185,11 @@ def anderson_darling(
     Parameters
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
+        The rows, of any real type.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
     moments : Moments, optional
         Those of the rows, where they are at hand: saves a pass.
 
@@ -163,6 +200,12 @@ def anderson_darling(
         distribution. Constant coordinates do not count; NaN where all are. The p-value is
         Bonferroni's over the coordinates.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
+
     Notes
     -----
     O(n d log n). Depends on the axes. In the form of an integral, which takes weights.
@@ -170,6 +213,14 @@ def anderson_darling(
     References
     ----------
     Anderson & Darling 1954; D'Agostino & Stephens 1986, "Goodness-of-fit techniques", table 4.9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import anderson_darling
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(anderson_darling(X), 1), round(anderson_darling(X**3), 1)
+    (1.0, 69.0)
     """
     moments = moments_of(X, sample_weight, weight_type, moments)
     live, deviations = _live_columns(moments)

@@ -34,6 +34,7 @@ def mean_cosine(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
         Frequencies: a row of weight w counts as w rows. For probabilities pass Moments.
 
@@ -41,6 +42,11 @@ def mean_cosine(X: Any, sample_weight: Any = None) -> float:
     -------
     float
         In [-1 / (n - 1), 1]; 0 for isotropic rows. NaN for fewer than two rows with a direction.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -106,6 +112,7 @@ def cosine_spread(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments of ``unit="gram"``
+        The rows.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments.
 
@@ -114,6 +121,12 @@ def cosine_spread(X: Any, sample_weight: Any = None) -> float:
     float
         In [0, 1]; ``1 / sqrt(d)`` for isotropic rows, more where few directions dominate, less in
         a tight cone. NaN for fewer than two rows with a direction.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` does not fit, or Moments lack
+        the Gram matrix of the unit rows.
 
     Notes
     -----
@@ -125,6 +138,14 @@ def cosine_spread(X: Any, sample_weight: Any = None) -> float:
     ----------
     The second moment is that of global orthogonal regularization: Zhang et al. 2017, "Learning
     spread-out local feature descriptors".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import cosine_spread
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(cosine_spread(X), 2), round(cosine_spread(X + 1), 2)
+    (0.35, 0.25)
     """
     unit = UnitRows(gather(X, sample_weight, "gram"))
     if unit.n <= 1:
@@ -150,6 +171,7 @@ def cosine_contributions(X: Any, sample_weight: Any = None) -> np.ndarray:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments.
 
@@ -158,6 +180,11 @@ def cosine_contributions(X: Any, sample_weight: Any = None) -> np.ndarray:
     ndarray of shape (d,)
         NaN for fewer than two rows with a direction.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
     Notes
     -----
     Depends on the axes: a rotation spreads a rogue dimension over all. O(n d).
@@ -165,6 +192,12 @@ def cosine_contributions(X: Any, sample_weight: Any = None) -> np.ndarray:
     References
     ----------
     Timkey & van Schijndel 2021, "All bark and no bite", equation 3; they sample pairs.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import cosine_contributions
+    >>> cosine_contributions([[1.0, 0.0], [3.0, 4.0]]).round(2).tolist()
+    [0.6, 0.0]
     """
     unit = UnitRows(gather(X, sample_weight, "sums"))
     if unit.n <= 1:
@@ -180,7 +213,9 @@ def top_contribution(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
@@ -189,6 +224,11 @@ def top_contribution(X: Any, sample_weight: Any = None) -> float:
         the mean cosine is not above 0 beyond chance (Rayleigh's test at 5 %): a share of nothing
         means nothing.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
     Notes
     -----
     Depends on the axes. O(n d).
@@ -196,6 +236,14 @@ def top_contribution(X: Any, sample_weight: Any = None) -> float:
     References
     ----------
     Timkey & van Schijndel 2021, "All bark and no bite".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import top_contribution
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(top_contribution(X + 1), 2), round(top_contribution(X + np.eye(8)[2] * 9), 2)
+    (0.14, 1.0)
     """
     moments = gather(X, sample_weight, "sums")
     total = mean_cosine(moments)
@@ -213,7 +261,9 @@ def rogue_dimensions(X: Any, sample_weight: Any = None, *, z: float = 3.0) -> np
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     z : float, default=3.0
         No dimension can be beyond sqrt(d - 1): 10 dimensions or fewer have none at 3.
 
@@ -222,6 +272,12 @@ def rogue_dimensions(X: Any, sample_weight: Any = None, *, z: float = 3.0) -> np
     ndarray of int
         Rising.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` does not fit, or `z` is not
+        above 0.
+
     Notes
     -----
     Depends on the axes; a few very large dimensions hide the next. O(n d) beside the covariance.
@@ -229,6 +285,15 @@ def rogue_dimensions(X: Any, sample_weight: Any = None, *, z: float = 3.0) -> np
     References
     ----------
     Kovaleva et al. 2021, "BERT busters"; Timkey & van Schijndel 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import rogue_dimensions
+    >>> X = np.random.default_rng(0).normal(size=(500, 32))
+    >>> X[:, 5] += 20
+    >>> rogue_dimensions(X).tolist()
+    [5]
     """
     if not z > 0:
         raise ValueError(f"z must be above 0, got {z!r}.")
@@ -249,12 +314,27 @@ def rogue_dimension_count(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, the ideal, to d; about 0.005 d by chance.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import rogue_dimension_count
+    >>> X = np.random.default_rng(0).normal(size=(500, 32))
+    >>> rogue_dimension_count(X), rogue_dimension_count(X + np.eye(32)[2] * 9)
+    (0.0, 1.0)
     """
     return float(len(rogue_dimensions(X, sample_weight)))
 
@@ -275,12 +355,19 @@ def resultant_length(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, the ideal, to 1, where all rows point one way. NaN without a row of a direction.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -289,6 +376,14 @@ def resultant_length(X: Any, sample_weight: Any = None) -> float:
     References
     ----------
     Mardia & Jupp 2000, "Directional statistics".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import resultant_length
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(resultant_length(X), 2), round(resultant_length(X + 1), 2)
+    (0.04, 0.71)
     """
     unit = UnitRows(gather(X, sample_weight, "sums"))
     return float(np.sqrt(unit.mean_square)) if unit.n > 0 else float("nan")
@@ -307,13 +402,20 @@ def vmf_concentration(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, the ideal, to infinity, where all rows point one way. NaN for fewer than two rows
         with a direction.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -322,6 +424,14 @@ def vmf_concentration(X: Any, sample_weight: Any = None) -> float:
     References
     ----------
     Banerjee et al. 2005, "Clustering on the unit hypersphere", equation 4.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import vmf_concentration
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(vmf_concentration(X), 2), round(vmf_concentration(X + 1), 2)
+    (0.32, 10.62)
     """
     moments = gather(X, sample_weight, "sums")
     unit = UnitRows(moments)

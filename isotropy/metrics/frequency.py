@@ -43,6 +43,15 @@ class FrequencyBucket:
         Mean dot product with the rows of largest one.
     mean_cosine : float
         Mean cosine with the mean of all rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import frequency_table
+    >>> X = np.random.default_rng(0).normal(size=(300, 8)) * np.linspace(1, 2, 300)[:, None]
+    >>> table = frequency_table(X, -np.arange(300), edges=(100,))
+    >>> table.buckets[0].first, table.buckets[0].last
+    (0, 100)
     """
 
     first: int
@@ -67,6 +76,15 @@ class FrequencyTable:
         Spearman correlation of a row's cosine with the mean of all rows with its frequency:
         below 0 where the mean pulls rare rows most.
     n_neighbors : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import frequency_table
+    >>> X = np.random.default_rng(0).normal(size=(300, 8)) * np.linspace(1, 2, 300)[:, None]
+    >>> table = frequency_table(X, -np.arange(300), edges=(100,))
+    >>> len(table.buckets), table.n_neighbors
+    (2, 3)
     """
 
     buckets: tuple[FrequencyBucket, ...]
@@ -130,6 +148,15 @@ def frequency_table(
     ----------
     Li et al. 2020, "On the sentence embeddings from pre-trained language models", table 1; Gao et
     al. 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import frequency_table
+    >>> X = np.random.default_rng(0).normal(size=(300, 8)) * np.linspace(1, 2, 300)[:, None]
+    >>> table = frequency_table(X, -np.arange(300), edges=(100,))
+    >>> [bucket.n for bucket in table.buckets], table.norm_correlation < 0
+    ([100, 200], True)
     """
     X = as_rows(X).in_memory()
     raise_on_bad_row(X, 0)
@@ -163,6 +190,7 @@ def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000
     tokenizer : PreTrainedTokenizer
         Any that gives ``tokenizer(texts)["input_ids"]`` and has a length.
     texts : iterable of str
+        Read once, `batch_size` at a time.
     batch_size : int, default=1000
         Texts that go through it together.
 
@@ -170,6 +198,18 @@ def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000
     -------
     ndarray of int64, shape (len(tokenizer),)
         By token id; special tokens are not added.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import token_counts
+    >>> class Letters:
+    ...     def __len__(self):
+    ...         return 26
+    ...
+    ...     def __call__(self, texts, add_special_tokens):
+    ...         return {"input_ids": [[ord(x) - 97 for x in text] for text in texts]}
+    >>> token_counts(Letters(), ["abba", "az"])[:3].tolist()
+    [3, 2, 0]
     """
     counts, rest = np.zeros(len(tokenizer), dtype=np.int64), iter(texts)
     while part := list(islice(rest, batch_size)):

@@ -43,6 +43,7 @@ def k_occurrence(
     n_neighbors : int, default=10
         At most n; with more, n.
     measure : {"cosine", "dot", "euclidean"}, default="cosine"
+        What makes rows near: their cosine, dot product or distance.
     neighbors : Neighbors or integer array of shape (m, at least n_neighbors), optional
         Indices of the nearest rows of each query, found before, for example by an approximate
         index; -1 for none. `X` then only says how many rows there are, and `queries` nothing.
@@ -52,9 +53,21 @@ def k_occurrence(
     ndarray of int, shape (n,)
         Sums to ``m n_neighbors``.
 
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
     References
     ----------
     Radovanovic et al. 2010, "Hubs in space".
+
+    Examples
+    --------
+    >>> from isotropy.metrics import k_occurrence
+    >>> k_occurrence([[1.0], [2.0], [4.0], [8.0]], n_neighbors=1, measure="euclidean").tolist()
+    [1, 2, 1, 0]
     """
     if neighbors is not None:
         found = _listed(neighbors, n_neighbors)
@@ -129,9 +142,23 @@ def k_skewness(X: Any, queries: Any = None, n_neighbors: int = 10, **options: An
         About ``1 / sqrt(k)`` for neighbours drawn at random; grows with the intrinsic dimension
         and with n. NaN where all rows occur equally often.
 
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
     References
     ----------
     Radovanovic et al. 2010, "Hubs in space", section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import k_skewness
+    >>> X = np.random.default_rng(0).normal(size=(300, 50))
+    >>> round(k_skewness(X), 2), round(k_skewness(X, measure="euclidean"), 2)
+    (0.3, 3.52)
     """
     return _skewness(k_occurrence(X, queries, n_neighbors, **options))
 
@@ -149,9 +176,23 @@ def robin_hood(X: Any, queries: Any = None, n_neighbors: int = 10, **options: An
     float
         ``sum |N_k - mean| / (2 sum N_k)``, from 0, the ideal, to below 1.
 
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
     References
     ----------
     Feldbauer et al. 2018, "Fast approximate hubness reduction for large high-dimensional data".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import robin_hood
+    >>> X = np.random.default_rng(0).normal(size=(300, 50))
+    >>> round(robin_hood(X), 2), round(robin_hood(X, measure="euclidean"), 2)
+    (0.12, 0.44)
     """
     return _robin_hood(k_occurrence(X, queries, n_neighbors, **options))
 
@@ -168,6 +209,20 @@ def gini(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> 
     -------
     float
         From 0, the ideal, to below 1.
+
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import gini
+    >>> X = np.random.default_rng(0).normal(size=(300, 50))
+    >>> round(gini(X), 2), round(gini(X, measure="euclidean"), 2)
+    (0.17, 0.59)
     """
     return _gini(k_occurrence(X, queries, n_neighbors, **options))
 
@@ -185,9 +240,23 @@ def anti_hub_rate(X: Any, queries: Any = None, n_neighbors: int = 10, **options:
     float
         From 0, the ideal, to below 1.
 
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
     References
     ----------
     Radovanovic et al. 2010, "Hubs in space"; Feldbauer et al. 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import anti_hub_rate
+    >>> X = np.random.default_rng(0).normal(size=(300, 50))
+    >>> round(anti_hub_rate(X), 2), round(anti_hub_rate(X, measure="euclidean"), 2)
+    (0.0, 0.08)
     """
     return float((k_occurrence(X, queries, n_neighbors, **options) == 0).mean())
 
@@ -205,9 +274,23 @@ def hub_share(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any
     float
         From 0, the ideal, to 1.
 
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
+
     References
     ----------
     Flexer & Schnitzer 2015, "Choosing lp norms in high-dimensional spaces based on hub analysis".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import hub_share
+    >>> X = np.random.default_rng(0).normal(size=(300, 50))
+    >>> round(hub_share(X), 2), round(hub_share(X, measure="euclidean"), 2)
+    (0.01, 0.51)
     """
     return _hub_share(k_occurrence(X, queries, n_neighbors, **options))
 
@@ -224,6 +307,14 @@ class Hubness:
         As the functions of these names.
     counts : ndarray of int, shape (n,)
         The k-occurrence of each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import hubness
+    >>> found = hubness(np.random.default_rng(0).normal(size=(100, 20)), n_neighbors=5)
+    >>> found.n, found.n_neighbors, int(found.counts.sum())
+    (100, 5, 500)
     """
 
     n_neighbors: int
@@ -268,6 +359,12 @@ def hubness(
     Returns
     -------
     Hubness
+
+    Raises
+    ------
+    ValueError
+        If `n_neighbors` is below 1, `measure` is unknown, a value is not finite, or the columns of
+        `queries`, or `neighbors`, do not fit the rows.
 
     Examples
     --------
@@ -322,6 +419,11 @@ def intrinsic_dimension(X: Any, *, discard: float = 0.1) -> float:
         About the dimension of the manifold that rows lie on; too low for high ones at any n at
         hand (about 45 for 100 Gaussian dimensions and 10,000 rows). NaN for fewer than three rows.
 
+    Raises
+    ------
+    ValueError
+        If `discard` is not from 0 to below 1, or a value is not finite.
+
     Notes
     -----
     Exact neighbours by distance: O(n^2 d).
@@ -330,6 +432,15 @@ def intrinsic_dimension(X: Any, *, discard: float = 0.1) -> float:
     ----------
     Facco et al. 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
     information".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import intrinsic_dimension
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 10))
+    >>> round(intrinsic_dimension(X))
+    2
     """
     if not 0 <= discard < 1:
         raise ValueError(f"discard must be from 0 to below 1, got {discard!r}.")
@@ -369,6 +480,16 @@ def local_intrinsic_dimension(X: Any, n_neighbors: int = 20) -> np.ndarray:
     ----------
     Levina & Bickel 2004, "Maximum likelihood estimation of intrinsic dimension"; Amsaleg et al.
     2015; MacKay & Ghahramani 2005 on the harmonic mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import local_intrinsic_dimension
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 10))
+    >>> local = local_intrinsic_dimension(X)
+    >>> round(1 / np.mean(1 / local), 0).item()
+    2.0
     """
     k = _at_least(2, n_neighbors)
     X, back = np.unique(numeric_rows(X, "X"), axis=0, return_inverse=True)

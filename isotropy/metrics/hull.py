@@ -41,6 +41,13 @@ class HullCertificate:
         ``min_i w . x^_i``. Above 0 it proves that the origin is outside, and at least this far.
     n_passes : int
         How often the rows were read.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import origin_in_hull
+    >>> found = origin_in_hull([[1.0, 0.0], [1.0, 1.0]])
+    >>> found.contains, found.margin > 0.9
+    (False, True)
     """
 
     contains: bool | None
@@ -86,6 +93,7 @@ def origin_in_hull(
     gap : float, default=1e-3
         Where the origin is outside, how close to the largest margin to come, relatively.
     max_passes : int, default=200
+        After so many passes it ends undecided.
 
     Returns
     -------

@@ -42,8 +42,11 @@ def mardia_kurtosis(
     Parameters
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
+        The rows, of any real type.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
     moments : Moments, optional
         Those of the rows, where they are at hand: saves a pass.
 
@@ -53,6 +56,12 @@ def mardia_kurtosis(
         At least r^2, with r the numerical rank; r(r + 2) for a Gaussian, more with heavy tails,
         less on a shell. NaN for n <= r + 1 rows, which are a simplex whatever they came from.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
+
     Notes
     -----
     Blind to anisotropy, since rows are whitened by their own covariance. O(n d r) for that, then
@@ -61,6 +70,14 @@ def mardia_kurtosis(
     References
     ----------
     Mardia 1970, "Measures of multivariate skewness and kurtosis with applications".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import mardia_kurtosis
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(mardia_kurtosis(X), 1), round(mardia_kurtosis(X**3), 1)
+    (79.2, 317.9)
     """
     moments = moments_of(X, sample_weight, weight_type, moments)
     W = whitening(moments)
@@ -104,8 +121,11 @@ def mardia_skewness(
     Parameters
     ----------
     X : array of shape (n, d) or `isotropy.io` rows
+        The rows, of any real type.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     weight_type : {"frequency", "probability"}, default="frequency"
+        Whether a weight w is w rows, or a relative weight.
     moments : Moments, optional
         Those of the rows, where they are at hand: saves a pass.
 
@@ -114,6 +134,12 @@ def mardia_skewness(
     float
         At least 0, the value of any distribution that is symmetric about a point; n Gaussian rows
         get about r^3 / n, with r the numerical rank. NaN for n <= r + 1 rows.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
 
     Notes
     -----
@@ -124,6 +150,14 @@ def mardia_skewness(
     References
     ----------
     Mardia 1970, "Measures of multivariate skewness and kurtosis with applications".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import mardia_skewness
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(mardia_skewness(X), 1), round(mardia_skewness(X**3), 1)
+    (1.3, 44.1)
     """
     moments = moments_of(X, sample_weight, weight_type, moments)
     W = whitening(moments)

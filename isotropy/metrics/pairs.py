@@ -33,6 +33,7 @@ def uniformity(
     X : array of shape (n, d) or `isotropy.io` rows
         Scaled to length one here; zero rows have no direction and are left out.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     t : float, default=2.0
         Above 0, at most 150.
     weight_type : {"frequency", "probability"}, default="frequency"
@@ -45,6 +46,12 @@ def uniformity(
         directions give `uniformity_floor`, -3.99 for t = 2 and d = 768, not minus infinity. NaN
         for fewer than two rows with a direction.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` or an option does not fit, or
+        Moments come in the place of the rows it needs.
+
     Notes
     -----
     Dominated by the closest pairs, so duplicates weigh. O(n^2 d) on all threads, in blocks: beside
@@ -54,6 +61,14 @@ def uniformity(
     ----------
     Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
     uniformity on the hypersphere", equation 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import uniformity
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(uniformity(X), 2), round(uniformity(X + 1), 2)
+    (-3.08, -1.62)
     """
     if not 0 < t <= _LARGEST_T:
         raise ValueError(f"t must be above 0 and at most {_LARGEST_T:g}, got {t!r}.")
@@ -141,6 +156,11 @@ def alignment(X: Any, Y: Any, *, alpha: float = 2.0) -> float:
         From 0, the ideal, to ``2^alpha``; 2 for unrelated directions and alpha of 2. NaN without
         a pair. It falls when all rows collapse too: read it beside `uniformity`.
 
+    Raises
+    ------
+    ValueError
+        If `alpha` is not above 0, the shapes differ, or a value is not finite.
+
     Notes
     -----
     O(n d).
@@ -184,9 +204,11 @@ def uniformity_cumulant(X: Any, sample_weight: Any = None, *, t: float = 2.0) ->
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments of ``unit="gram"``
+        The rows.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments.
     t : float, default=2.0
+        Above 0.
 
     Returns
     -------
@@ -194,9 +216,23 @@ def uniformity_cumulant(X: Any, sample_weight: Any = None, *, t: float = 2.0) ->
         Close to `uniformity` where cosines are about normal; ``-2 t + 2 t^2 / d`` for uniform
         directions. NaN for fewer than two rows with a direction.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `sample_weight` does not fit, `t` is not above
+        0, or Moments lack the Gram matrix of the unit rows.
+
     Notes
     -----
     Blind to the tail of close pairs and duplicates, which the exact form sees. O(n d^2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import uniformity_cumulant
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(uniformity_cumulant(X), 2), round(uniformity_cumulant(X + 1), 2)
+    (-3.0, -1.52)
     """
     if not t > 0:
         raise ValueError(f"t must be above 0, got {t!r}.")
@@ -211,12 +247,19 @@ def uniformity_floor(d: int, t: float = 2.0) -> float:
     Parameters
     ----------
     d : int
+        Dimensions, at least 1.
     t : float, default=2.0
+        Above 0.
 
     Returns
     -------
     float
         About ``-2 t + 2 t^2 / d``; rows cannot be spread better by chance.
+
+    Raises
+    ------
+    ValueError
+        If d is below 1 or t is not above 0.
 
     Notes
     -----

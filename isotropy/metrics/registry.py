@@ -60,6 +60,13 @@ class Metric:
     jumps : str
         Why it has no jackknife interval, where it has none: it counts, or is the value of the
         largest or smallest of several, so that it does not follow the rows smoothly.
+
+    Examples
+    --------
+    >>> from isotropy.metrics import METRICS
+    >>> metric = METRICS["isoscore"]
+    >>> metric.bounds(16), metric.ideal_at(16), metric.better
+    ((0.0, 1.0), 1.0, 'higher')
     """
 
     name: str

@@ -54,6 +54,11 @@ def marchenko_pastur_spectrum(n: float, d: int) -> np.ndarray:
     -------
     ndarray of shape (d,)
 
+    Raises
+    ------
+    ValueError
+        If n is not above 1, or d below 1.
+
     References
     ----------
     Marchenko & Pastur 1967, "Distribution of eigenvalues for some sets of random matrices".
@@ -124,6 +129,7 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments; n is then Kish's size, an approximation.
     corrected : bool, default=True
@@ -137,6 +143,12 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
         it. NaN where there is no spread; corrected also for n < 4 and where an estimate is not
         positive.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit; with
+        `corrected`, for Moments without the fourth order.
+
     Notes
     -----
     Invariant to shift, rotation and scale, so it does not see the mean. Moments only.
@@ -147,6 +159,14 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
     Himeno & Yamada 2014, "Estimations for some functions of covariance matrix in high dimension
     under non-normality"; Chen, Zhang & Zhong 2010, "Tests for high-dimensional covariance
     matrices".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import participation_ratio
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(participation_ratio(X), 1), round(participation_ratio(X * np.arange(1, 9)), 1)
+    (8.0, 4.7)
     """
     moments = gather(X, sample_weight)
     if corrected:
@@ -160,6 +180,7 @@ def isoscore(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> fl
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments; n is then Kish's size, an approximation.
     corrected : bool, default=True
@@ -172,6 +193,12 @@ def isoscore(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> fl
         From 0, one direction, to 1, isotropic; about (k - 1) / (d - 1) where k of d dimensions
         are used evenly. A corrected estimate that passes 1 by chance is taken back to it. NaN for
         one dimension, where there is no spread, and corrected for n < 4.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit; with
+        `corrected`, for Moments without the fourth order.
 
     Notes
     -----
@@ -211,7 +238,9 @@ def isoscore_star(
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
     zeta : float in [0, 1], default=0.2
         Weight of the prior. 0 is `isoscore` with ``corrected=False``. This is what the authors'
         code and README do; a summary of the paper prints the two weights the other way round.
@@ -224,6 +253,12 @@ def isoscore_star(
     float
         From 0 to 1. NaN for one dimension, and where there is neither spread nor prior.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, `zeta` is not from 0 to 1, or `sample_weight`
+        or `prior` does not fit.
+
     Notes
     -----
     Shrinkage makes the value stable for few rows, and pulls it to the prior's. Moments only; two
@@ -232,6 +267,14 @@ def isoscore_star(
     References
     ----------
     Rudman & Eickhoff 2024, "Stable anisotropic regularization", section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import isoscore_star
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(isoscore_star(X), 1), round(isoscore_star(X * np.arange(1, 9)), 1)
+    (1.0, 0.6)
     """
     if not 0 <= zeta <= 1:
         raise ValueError(f"zeta must be from 0 to 1, got {zeta!r}.")
@@ -255,7 +298,16 @@ def _star_isoscore(values: np.ndarray, zeta: float = 0.2) -> float:
 
 
 class SphericityTest(NamedTuple):
-    """John's statistic U, and how often isotropic Gaussian rows give as large a one."""
+    """John's statistic U, and how often isotropic Gaussian rows give as large a one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import sphericity_test
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> sphericity_test(X).pvalue > 0.01, sphericity_test(X * np.arange(1, 9)).pvalue > 0.01
+    (True, False)
+    """
 
     statistic: float
     pvalue: float
@@ -272,6 +324,7 @@ def sphericity_test(X: Any, sample_weight: Any = None) -> SphericityTest:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
         Frequencies. For probabilities pass Moments; n is then Kish's size, an approximation.
 
@@ -280,6 +333,11 @@ def sphericity_test(X: Any, sample_weight: Any = None) -> SphericityTest:
     statistic : float
         From 0, the ideal, to d - 1. NaN where there is no spread.
     pvalue : float
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -292,6 +350,14 @@ def sphericity_test(X: Any, sample_weight: Any = None) -> SphericityTest:
     John 1972, "The distribution of a statistic used for testing sphericity of normal
     distributions"; Ledoit & Wolf 2002, "Some hypothesis tests for the covariance matrix when the
     dimension is large compared to the sample size", proposition 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import sphericity_test
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> sphericity_test(X).pvalue > 0.01, sphericity_test(X * np.arange(1, 9)).pvalue > 0.01
+    (True, False)
     """
     moments = gather(X, sample_weight)
     statistic = _sphericity(eigenvalues(moments))
@@ -318,12 +384,27 @@ def sphericity(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, the ideal, to d - 1; about d / n by chance. NaN where there is no spread.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import sphericity
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(sphericity(X), 1), round(sphericity(X * np.arange(1, 9)), 1)
+    (0.0, 0.7)
     """
     return _sphericity(eigenvalues(gather(X, sample_weight)))
 
@@ -352,12 +433,19 @@ def effective_rank(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 1 to d, the ideal. NaN where there is no spread.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -369,6 +457,14 @@ def effective_rank(X: Any, sample_weight: Any = None) -> float:
     ----------
     Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1;
     Yokoi et al. 2024, "Zipfian whitening".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import effective_rank
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(effective_rank(X), 1), round(effective_rank(X * np.arange(1, 9)), 1)
+    (7.9, 5.5)
     """
     return _entropy_rank(eigenvalues(gather(X, sample_weight)))
 
@@ -381,12 +477,19 @@ def rankme(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 1 to min(n, d), the ideal. NaN where all rows are zero.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -397,6 +500,14 @@ def rankme(X: Any, sample_weight: Any = None) -> float:
     ----------
     Garrido et al. 2023, "RankMe: assessing the downstream performance of pretrained
     self-supervised representations by their rank", equation 1; Roy & Vetterli 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import rankme
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(rankme(X), 1), round(rankme(X * np.arange(1, 9)), 1)
+    (8.0, 6.9)
     """
     return _entropy_rank(np.sqrt(uncentred_spectrum(gather(X, sample_weight))[0]))
 
@@ -414,12 +525,19 @@ def stable_rank(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 1 to d, the ideal. NaN where there is no spread.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -429,6 +547,14 @@ def stable_rank(X: Any, sample_weight: Any = None) -> float:
     References
     ----------
     Rudelson & Vershynin 2007, "Sampling from large matrices"; He & Ozay 2022 (NESum).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import stable_rank
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(stable_rank(X), 1), round(stable_rank(X * np.arange(1, 9)), 1)
+    (6.5, 3.2)
     """
     return _stable_rank(eigenvalues(gather(X, sample_weight)))
 
@@ -439,17 +565,32 @@ def top_variance_share(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 1 / d, the ideal, to 1. NaN where there is no spread. The inverse of `stable_rank`.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
     References
     ----------
     Ethayarajh 2019 (there of the matrix that is not centred, as MEV); Razzhigaev et al. 2024,
     "The shape of learning" (as anisotropy).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import top_variance_share
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(top_variance_share(X), 1), round(top_variance_share(X * np.arange(1, 9)), 1)
+    (0.2, 0.3)
     """
     return _top_variance_share(eigenvalues(gather(X, sample_weight)))
 
@@ -469,18 +610,33 @@ def condition_number(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 1, the ideal, up. NaN where there is no spread.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
     Notes
     -----
     The textbook's value is infinite for n <= d, and for every mean-pooled LayerNorm, whose rows
     lie in a hyperplane; this is the condition number in the space that the rows span. Read it
     beside `numerical_rank`, which tells what is missing. Moments only. O(n d^2 + d^3).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import condition_number
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(condition_number(X), 1), round(condition_number(X * np.arange(1, 9)), 1)
+    (1.5, 74.7)
     """
     return _condition_number(eigenvalues(gather(X, sample_weight)))
 
@@ -491,12 +647,27 @@ def numerical_rank(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0 to min(n - 1, d). The same number as ``Moments.rank()``.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import numerical_rank
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> numerical_rank(X), numerical_rank(X - X.mean(1, keepdims=True))
+    (8.0, 7.0)
     """
     return _rank(eigenvalues(gather(X, sample_weight)))
 
@@ -514,13 +685,20 @@ def noise_edge(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, the ideal, to d; NaN where there is no spread. One isotropic sample in six has
         one eigenvalue above the edge.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -532,6 +710,14 @@ def noise_edge(X: Any, sample_weight: Any = None) -> float:
     ----------
     Marchenko & Pastur 1967; Gavish & Donoho 2014, "The optimal hard threshold for singular values
     is 4 / sqrt(3)" (the median as scale).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import noise_edge
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(noise_edge(X), 1), round(noise_edge(X * np.arange(1, 9)), 1)
+    (0.0, 3.0)
     """
     moments = gather(X, sample_weight)
     values = eigenvalues(moments)
@@ -565,12 +751,19 @@ def spectrum_decay(X: Any, sample_weight: Any = None) -> float:
     Parameters
     ----------
     X : array of shape (n, d), `isotropy.io` rows, or Moments
+        The rows, of any real type, or their moments.
     sample_weight : array of shape (n,), optional
+        Frequencies: a row of weight w counts as w rows. By default each counts once.
 
     Returns
     -------
     float
         From 0, a flat spectrum, up. NaN for a numerical rank below 2.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, a value is not finite, or `sample_weight` does not fit.
 
     Notes
     -----
@@ -581,6 +774,14 @@ def spectrum_decay(X: Any, sample_weight: Any = None) -> float:
     ----------
     Agrawal et al. 2022, "alpha-ReQ: assessing representation quality in self-supervised learning
     by measuring eigenspectrum decay"; weights as in Stringer et al. 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.metrics import spectrum_decay
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> round(spectrum_decay(X), 1), round(spectrum_decay(X * np.arange(1, 9)), 1)
+    (0.2, 1.3)
     """
     return _spectrum_decay(eigenvalues(gather(X, sample_weight)))
 

@@ -234,7 +234,8 @@ def test_the_search_of_devices_gives_the_same(monkeypatch, measure, asked, name)
     X = HARD_TO_SEARCH[name].astype(np.float32)
     Q = X[:20] + X[1:21] if asked else None
     wanted = nearest_neighbors(X, 4, queries=Q, measure=measure)
-    monkeypatch.setattr(neighbors, "_device", lambda X: torch.device("cpu"))
+    there = {"device": torch.device("cpu")}
+    monkeypatch.setattr(neighbors, "search", lambda *a, **o: _search.search(*a, **{**o, **there}))
     found = nearest_neighbors(X, 4, queries=Q, measure=measure)
     np.testing.assert_array_equal(found.values, wanted.values)
     np.testing.assert_array_equal(found.indices, wanted.indices)
