@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from isotropy.rows.arrays import (
-    as_matrix,
     is_torch,
     output_dtype,
     raise_on_bad_row,
@@ -19,6 +18,7 @@ from isotropy.rows.arrays import (
     workers_for,
     working_block,
 )
+from isotropy.rows.door import as_rows
 from isotropy.rows.foreign import of_faiss, of_sklearn
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
@@ -164,7 +164,7 @@ class AffineMap:
         check_normalize(normalize)
         if is_torch(X):
             return self._apply_torch(X, normalize)
-        X = as_matrix(X)
+        X = as_rows(X).in_memory()
         self._check_columns(X.shape[1], self.n_features_in)
         return self._apply_numpy(X, normalize, out, first_row)
 

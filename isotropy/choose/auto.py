@@ -19,7 +19,6 @@ from isotropy.correctors.base import AffineCorrector, Corrector
 from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
 from isotropy.rows import as_rows
-from isotropy.rows.arrays import is_block_source, is_dask
 
 __all__ = ["AutoCorrector"]
 
@@ -187,10 +186,9 @@ class AutoCorrector(AffineCorrector):
         self._check_parameters()
         given = Given(texts, views, classes, pairs, pair_scores, queries, relevant)
         with self._new_fit(queries):
-            if not (is_block_source(X) or is_dask(X)):
-                X = self._check_rows(X, reset=True)
-            given.checked(as_rows(X).shape)
-            labels = given.labels(as_rows(X).shape[0], self.random_state)
+            X = self._check_rows(X, reset=True)
+            given.checked(X.shape)
+            labels = given.labels(len(X), self.random_state)
             moments = self._new_moments().update(X, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")

@@ -18,7 +18,6 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.moments import Moments
-from isotropy.rows.arrays import is_dask, is_torch
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import Rows
 from isotropy.storage.state import contiguous, load_state, save_state
@@ -205,8 +204,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _check_rows(self, X: Any, *, reset: bool) -> Rows:
         """`X` through the one door, its width and names those of the fit, or noted with `reset`."""
         rows = as_rows(X)
-        if is_dask(X) and rows.kind != "array":  # type: ignore[attr-defined]
-            return rows  # its width is not known without a pass over it
+        if not rows.width_known:
+            return rows
         if reset and not len(rows):
             raise ValueError(
                 f"Found array with 0 sample(s) (shape={rows.shape}) while a minimum of 1 is "
@@ -244,7 +243,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        return rows.map(self._apply, self._n_features_out, list(self.get_feature_names_out()))
+        return rows.map(self._apply, self._n_features_out, self.get_feature_names_out)
 
     def _check_means(self, path: Any) -> None:
         for name in ("mean_", "query_mean_"):
@@ -538,7 +537,7 @@ class AffineCorrector(Corrector):
                 f"normalize={self.normalize!r} discards the lengths of the rows, so there is no "
                 "way back. Fit with normalize='none' and scale the rows yourself."
             )
-        return self.affine_map_.inverse().apply(X if is_torch(X) else np.asarray(X))
+        return as_rows(X).map(self.affine_map_.inverse().apply, self.n_features_in_)
 
     def to_torch(self, device: Any = None) -> Any:
         """The fitted corrector, normalization included, as a ``torch.nn.Module`` in float32."""

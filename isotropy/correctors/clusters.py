@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.correctors.base import Corrector
 from isotropy.moments import Moments
-from isotropy.rows.arrays import check_weights, is_torch, namespace, raise_on_bad_row
+from isotropy.rows.arrays import check_weights, in_kind_of, raise_on_bad_row
 from isotropy.rows.door import as_rows
 
 __all__ = ["ClusterRemoval"]
@@ -149,11 +149,7 @@ class ClusterRemoval(Corrector):
             apart, V = rows[mine] - self.centers_[cluster], self.directions_[cluster]
             apart = apart - (apart @ V) @ V.T
             out[mine] = apart + self.centers_[cluster] * self.keep_centers
-        if is_torch(X):
-            torch = namespace(X)
-            dtype = X.dtype if X.is_floating_point() else torch.float64
-            return torch.from_numpy(out).to(device=X.device, dtype=dtype)
-        return out.astype(X.dtype if X.dtype.kind == "f" else np.float64, copy=False)
+        return in_kind_of(X, out)
 
     @property
     def _n_features_out(self) -> int:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import unit_rows
 from isotropy.correctors.base import Corrector
-from isotropy.rows.arrays import is_torch, raise_on_bad_row
+from isotropy.rows.arrays import in_kind_of, raise_on_bad_row
 from isotropy.rows.door import as_rows
 
 __all__ = ["HubnessBias"]
@@ -166,7 +166,7 @@ class HubnessBias(Corrector):
     def _apply(self, X: Any) -> Any:
         rows = self._rows(X)
         last = np.ones(len(rows)) if self.side_ == "queries" else -self._bias(rows)
-        return _like(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
+        return in_kind_of(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
 
     @property
     def _n_features_out(self) -> int:
@@ -185,19 +185,6 @@ class HubnessBias(Corrector):
             raise ValueError(f"{path}: its bank of queries has shape {shape}, which does not fit.")
         if not np.isfinite(self.bank_).all():
             raise ValueError(f"{path}: its bank holds NaN or infinity; the file was changed.")
-
-
-def _like(X: Any, rows: np.ndarray) -> Any:
-    """`rows` in the library, on the device and of the floating type of `X`."""
-    if is_torch(X):
-        import torch
-
-        dtype = X.dtype if X.is_floating_point() else torch.float64
-        return torch.from_numpy(rows).to(device=X.device, dtype=dtype)
-    dtype = getattr(X, "dtype", None)
-    if dtype is not None and np.dtype(dtype).kind == "f":
-        return rows.astype(np.dtype(dtype).newbyteorder("="), copy=False)
-    return rows
 
 
 def _scores(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:

@@ -13,7 +13,15 @@ from isotropy.affine import AffineMap
 from isotropy.correctors.base import Corrector, warn_user
 from isotropy.correctors.whitening import Whitening
 from isotropy.moments import Moments
-from isotropy.rows.arrays import as_matrix, check_weights, is_torch, namespace
+from isotropy.rows.arrays import (
+    as_type,
+    at_least_float32,
+    check_weights,
+    in_kind_of,
+    namespace,
+    to_numpy,
+)
+from isotropy.rows.door import as_rows
 
 __all__ = ["FallbackWarning", "Gaussianizer"]
 
@@ -162,7 +170,7 @@ class Gaussianizer(Corrector):
             self.history_, self.n_iter_, self.gain_ = [], 0, 0.0
             self._start()
         if len(rows) >= 2 * count and self.eigenvalues_.size:
-            Z = self._whitened(X[rows[order]])
+            Z = self.whitening_.apply(at_least_float32(X[rows[order]]))
             weights = weights[order] / weights.mean()
             self.gain_ = float(
                 self._learn(Z[count:], weights[count:], Z[:count], weights[:count], seed, first)
@@ -189,39 +197,28 @@ class Gaussianizer(Corrector):
     # -- applying ----------------------------------------------------------------------------
 
     def _apply(self, X: Any) -> Any:
-        Y = self._through(X)[0]
-        return Y.to(X.dtype) if is_torch(X) and X.is_floating_point() else _as_type_of(X, Y)
+        return in_kind_of(X, self._through(X)[0])
 
     def _through(self, X: Any) -> tuple[Any, Any]:
         """Mapped rows in the working type, and log|det| of the map after the whitening."""
-        Z = self._whitened(X)
+        Z = self.whitening_.apply(at_least_float32(X))
         if self.falls_back_ or not Z.shape[1] or not len(Z):
             return Z, Z[:, :0].sum(1)
         return self._forward(Z)
 
-    def _whitened(self, X: Any) -> Any:
-        if is_torch(X):
-            import torch
-
-            wide = torch.promote_types(X.dtype, torch.float32)
-            return self.whitening_.apply(X.to(wide if wide.is_floating_point else torch.float64))
-        dtype = np.promote_types(X.dtype, np.float32) if X.dtype.kind == "f" else np.float64
-        return self.whitening_.apply(X.astype(dtype, copy=False))
-
     def inverse_transform(self, X: Any) -> Any:
         """The rows that `transform` came from, in float64 within; directions dropped stay at 0."""
         check_is_fitted(self)
-        given = X if is_torch(X) else as_matrix(X)
+        return as_rows(X).map(self._back, self.n_features_in_)
+
+    def _back(self, X: Any) -> Any:
         k = self.whitening_.n_features_out
-        if given.ndim != 2 or given.shape[1] != k:
-            raise ValueError(f"X must have shape (n, {k}), got {tuple(given.shape)}.")
-        Y = given.double() if is_torch(given) else given.astype(np.float64)
+        if X.shape[1] != k:
+            raise ValueError(f"X must have shape (n, {k}), got {tuple(X.shape)}.")
+        Y = as_type(X, np.float64)
         if not self.falls_back_ and k and len(Y):
             Y = self._backward(Y)
-        rows = self.whitening_.inverse().apply(Y)
-        if is_torch(given):
-            return rows.to(given.dtype) if given.is_floating_point() else rows
-        return _as_type_of(given, rows)
+        return in_kind_of(X, self.whitening_.inverse().apply(Y))
 
     def score_samples(self, X: Any) -> Any:
         """Log density of each row in nats, shape (n,), in float64.
@@ -231,19 +228,14 @@ class Gaussianizer(Corrector):
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        Y, volume = self._through(X if is_torch(X) else rows.in_memory())
-        if is_torch(Y):
-            Y, volume = Y.double(), volume.double()
-        else:
-            Y, volume = Y.astype(np.float64), volume.astype(np.float64)
+        Y, volume = (as_type(part, np.float64) for part in self._through(rows.whole()))
         k = self.eigenvalues_.size
         constant = 0.5 * float(np.log(self.eigenvalues_).sum()) + 0.5 * k * np.log(2 * np.pi)
         return volume - 0.5 * namespace(Y).square(Y).sum(1) - constant
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log density of the rows in nats."""
-        values = self.score_samples(X)
-        values = values.detach().cpu().numpy() if is_torch(values) else values
+        values = to_numpy(self.score_samples(X))
         return float(np.average(values, weights=check_weights(sample_weight, len(values))))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -299,11 +291,3 @@ def _distinct(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     _, first, member = np.unique(keys, return_index=True, return_inverse=True)
     return seen[first], np.bincount(member.ravel(), weights[seen])
-
-
-def _as_type_of(X: Any, Y: Any) -> Any:
-    """`Y` in the floating type of `X`; as it is where that has none."""
-    dtype = getattr(X, "dtype", None)
-    if is_torch(Y) or dtype is None or np.dtype(dtype).kind != "f":
-        return Y
-    return Y.astype(np.dtype(dtype).newbyteorder("="), copy=False)

@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 
 from isotropy.gaussianize.base import Gaussianizer
 from isotropy.moments import fixed_eigh
-from isotropy.rows.arrays import is_torch
+from isotropy.rows.arrays import in_kind_of, to_numpy
 from isotropy.storage.state import check_arrays
 
 __all__ = ["RotationGaussianizer"]
@@ -189,32 +189,24 @@ class RotationGaussianizer(Gaussianizer):
     # -- applying ----------------------------------------------------------------------------
 
     def _forward(self, Z: Any) -> tuple[Any, Any]:
-        if is_torch(Z):
-            import torch
-
-            parts = self._forward(Z.detach().cpu().numpy())
-            return tuple(torch.as_tensor(part, device=Z.device) for part in parts)  # type: ignore[return-value]
+        given, Z = Z, to_numpy(Z)
         Y, volume = Z.astype(np.float64), np.zeros(len(Z))
         for start in range(0, len(Z), _BLOCK):
             part = slice(start, start + _BLOCK)
             for layer in zip(self.rotations_, self.knots_, self.targets_, strict=True):
                 Y[part], more = _apply(Y[part], *layer)
                 volume[part] += more
-        return Y.astype(Z.dtype, copy=False), volume
+        return in_kind_of(given, Y), in_kind_of(given, volume)
 
     def _backward(self, Y: Any) -> Any:
-        if is_torch(Y):
-            import torch
-
-            return torch.as_tensor(self._backward(Y.detach().cpu().numpy()), device=Y.device)
-        Z = Y.copy()
+        Z = to_numpy(Y).copy()
         layers = list(zip(self.rotations_, self.knots_, self.targets_, strict=True))
         for rotation, knots, targets in reversed(layers):
             back = np.empty_like(Z)
             for j in range(Z.shape[1]):
                 back[:, j] = _piecewise(Z[:, j], targets, knots[j])[0]
             Z = back @ rotation.T
-        return Z
+        return in_kind_of(Y, Z)
 
     def _learned_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {"rotations": self.rotations_}

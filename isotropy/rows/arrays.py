@@ -87,6 +87,23 @@ def to_numpy(X: Any) -> np.ndarray:
     return rows
 
 
+def as_type(X: Any, dtype: Any) -> Any:
+    """The array, numpy or torch, in a numpy type."""
+    return X.to(dtype_in(namespace(X), dtype)) if is_torch(X) else X.astype(dtype, copy=False)
+
+
+def at_least_float32(X: Any) -> Any:
+    """The array in the type in which its rows are computed: float32 or float64."""
+    return as_type(X, np.promote_types(output_dtype(np.empty(0, numpy_dtype(X))), np.float32))
+
+
+def in_kind_of(X: Any, values: Any) -> Any:
+    """Numbers in the library, on the device and in the floating type of `X`; else float64."""
+    if not is_torch(X):
+        return to_numpy(values).astype(output_dtype(X), copy=False)
+    return namespace(X).as_tensor(values, dtype=output_dtype(X), device=X.device)
+
+
 def unit_rows(X: Any) -> Any:
     """The rows of an array scaled to length one, in its own floating type; zero rows stay zero.
 
@@ -113,7 +130,7 @@ def unit_rows(X: Any) -> Any:
     [[0.6, 0.8], [0.0, 0.0]]
     """
     xp = namespace(X)
-    wide = X.to(xp.promote_types(X.dtype, xp.float32)) if is_torch(X) else _at_least_float32(X)
+    wide = at_least_float32(X)
     tiny = xp.finfo(wide.dtype).tiny ** 0.5
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         lengths = (wide * wide).sum(1)[:, None] ** 0.5
@@ -124,11 +141,7 @@ def unit_rows(X: Any) -> Any:
             wide = wide / scale
             lengths = (wide * wide).sum(1)[:, None] ** 0.5
         unit = wide / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
-    return unit.to(X.dtype) if is_torch(X) else unit.astype(output_dtype(X), copy=False)
-
-
-def _at_least_float32(X: np.ndarray) -> np.ndarray:
-    return X.astype(np.promote_types(output_dtype(X), np.float32), copy=False)
+    return in_kind_of(X, unit)
 
 
 def unit_roundoff(X: Any) -> float:

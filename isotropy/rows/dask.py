@@ -31,6 +31,7 @@ class DaskRows(Rows):
         self.path = self.name = None
         self.source = source
         self.kind = _kind(source)
+        self.width_known = self.kind == "array"
         self._parts = _partitions(source, self.kind)
 
     @cached_property
@@ -116,7 +117,10 @@ class DaskRows(Rows):
         return list(given.rechunk((self.source.chunks[0],)).to_delayed().ravel())
 
     def map(
-        self, function: Callable[[Any], Any], width: int, names: Sequence[str] | None = None
+        self,
+        function: Callable[[Any], Any],
+        width: int,
+        names: Callable[[], Sequence[str]] | None = None,
     ) -> Any:
         """A lazy collection of the same kind; series become dataframes."""
         X, held = self.source, require("dask", extra="dask").delayed(function)
@@ -131,7 +135,7 @@ class DaskRows(Rows):
             )
         if self.kind == "bag":
             return X.map_partitions(_mapped_list, held)
-        labels = [str(name) for name in names or range(width)]
+        labels = [str(name) for name in (names() if names else range(width))]
         pandas = require("pandas", extra="dask")
         meta = pandas.DataFrame({label: np.empty(0) for label in labels})
         return X.map_partitions(_mapped_frame, held, labels, meta=meta)

@@ -17,6 +17,10 @@ from isotropy.storage.errors import FileError
 __all__ = ["ArrayRows", "MappedRows", "MemoryRows", "Rows"]
 
 
+Mapping = Callable[[Any], Any]
+Names = Callable[[], Sequence[str]]
+
+
 class Rows(ABC):
     """n rows of d numbers, handed out in blocks: an array, a file, a table, a collection.
 
@@ -58,6 +62,8 @@ class Rows(ABC):
     array: Any = None
     mapped = False
     """Whether blocks are views, which cost no memory of their own."""
+    width_known = True
+    """Whether `shape` costs nothing; that of a Dask dataframe or bag takes a pass over it."""
     device: Any = None
     """The torch device of rows that lie on another than the processor; else None."""
 
@@ -118,6 +124,15 @@ class Rows(ABC):
         blocks = [to_numpy(block) for block in self.blocks()]
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 
+    def whole(self) -> Any:
+        """All rows as one array; a tensor that came stays that tensor, gradients and all.
+
+        Returns
+        -------
+        array of shape (n, d), numpy or torch
+        """
+        return self.in_memory()
+
     def take(self, numbers: Any) -> np.ndarray:
         """The rows of these numbers, in this order.
 
@@ -149,7 +164,10 @@ class Rows(ABC):
         return out
 
     def map(
-        self, function: Callable[[Any], Any], width: int, names: Sequence[str] | None = None
+        self,
+        function: Callable[[Any], Any],
+        width: int,
+        names: Callable[[], Sequence[str]] | None = None,
     ) -> Any:
         """``function`` of the rows, in the kind in which they came.
 
@@ -159,8 +177,8 @@ class Rows(ABC):
             Takes an array of shape (m, d), gives one of shape (m, width); row by row.
         width : int
             Numbers in a row of the result.
-        names : sequence of `width` str, optional
-            Of the columns, for collections of frames.
+        names : callable, optional
+            Gives the names of the columns where they are needed, for collections of frames.
 
         Returns
         -------
@@ -267,8 +285,15 @@ class MemoryRows(Rows):
         for first in range(start, self.shape[0], block_rows):
             yield self.array[first : first + block_rows]
 
+    def whole(self) -> Any:
+        """The array that came."""
+        return self.given
+
     def map(
-        self, function: Callable[[Any], Any], width: int, names: Sequence[str] | None = None
+        self,
+        function: Callable[[Any], Any],
+        width: int,
+        names: Callable[[], Sequence[str]] | None = None,
     ) -> Any:
         """``function`` of the array."""
         return function(self.given)
