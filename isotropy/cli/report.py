@@ -47,13 +47,14 @@ def report(
         from isotropy.encoders import layer_profile
 
         profile = layer_profile(model, lines)
+    rows = open_rows(embeddings, column=column)
     made = library.report(
-        open_rows(embeddings, column=column),
+        rows,
         correctors,
         texts=lines,
         profile=profile,
         against=None if against is None else rows_or_moments(against),
-        title=title or Path(embeddings).name,
+        title=title or Path(str(rows.path)).name,  # shows no password
     )
     made.save(output)
     tell(

@@ -210,3 +210,16 @@ def test_an_unknown_suffix_lists_those_known(tmp_path):
 def test_a_missing_file_is_told_at_once(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
         read_texts(tmp_path / "nowhere.txt")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".csv", "id,text\n1,a\n2,b\n\n   \n\n"),
+        (".tsv", "id\ttext\n1\ta\n2\tb\n\n  \n"),
+        (".jsonl", '{"text": "a"}\n{"text": "b"}\n\n   \n'),
+    ],
+)
+def test_blank_lines_at_the_end_are_no_error(tmp_path, suffix, content):
+    (tmp_path / f"t{suffix}").write_text(content, encoding="utf-8")
+    assert list(read_texts(tmp_path / f"t{suffix}", column="text")) == ["a", "b"]

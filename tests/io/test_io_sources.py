@@ -380,3 +380,23 @@ def test_binary_word_vectors_are_checked(tmp_path):
     assert "declares 99999999 words" in refusal(path)
     path.write_bytes(b"50 6\n" + b"\0" * 5000)
     assert "no word" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3cret@127.0.0.1:1/base#items",
+        "postgresql://me:s3:c@ret@127.0.0.1:1/base#items",
+        "postgresql://127.0.0.1:1/base?password=s3cret#items",
+        "postgresql://127.0.0.1:1/base?user=me&password=s3cret&connect_timeout=1#items",
+        "postgresql://127.0.0.1:1/base?sslpassword=s3cret",
+    ],
+)
+def test_a_password_is_never_shown(url):
+    pytest.importorskip("psycopg")
+    with pytest.raises(FileError) as caught:
+        open_rows(url)
+    shown = f"{caught.value} {caught.value.path}"
+    assert "s3" not in shown
+    assert "ret" not in shown
+    assert "127.0.0.1:1/base" in shown

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
@@ -41,6 +40,9 @@ def read_postgres(url: str, column: str | None) -> PostgresRows:
     """
     address, _, table = url.partition("#")
     shown = _without_password(url)
+    if address.partition("//")[2].partition("/")[0].count("@") > 1:
+        # The library would take a piece of the password for the host, and tell it.
+        raise FileError(shown, "has several @ before the host; write one of a password as %40.")
     if not table:
         raise FileError(shown, "names no table; write it behind the URL: ...#table.")
     psycopg = require("psycopg", extra="postgres")
@@ -274,17 +276,14 @@ def _connected(address: str, shown: str) -> Iterator[Any]:
         finally:
             connection.close()
     except psycopg.Error as error:
-        text = re.sub(r":[^:@/\s]+@", ":***@", str(error).strip())
+        text = _without_password(str(error).strip())
         raise FileError(shown, f"the database said: {text}.") from error
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password:
-        host = parts.netloc.rpartition("@")[2]
-        parts = parts._replace(netloc=f"{parts.username}:***@{host}")
-        return urlunsplit(parts)
-    return url
+def _without_password(text: str) -> str:
+    """A URL, or a text that quotes one, with stars for passwords wherever a URL may hold them."""
+    text = re.sub(r"(//[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
+    return re.sub(r"(?i)(password=)[^&#\s]*", r"\1***", text)
 
 
 POSTGRES = Source(is_database, read_postgres)
