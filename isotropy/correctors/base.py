@@ -48,6 +48,12 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Theirs.
     n_samples_seen_ : int, where the corrector keeps moments
         Rows of positive weight that it learned from.
+
+    Examples
+    --------
+    >>> from isotropy.correctors import Corrector, Whitening
+    >>> issubclass(Whitening, Corrector)
+    True
     """
 
     _not_saved: ClassVar[frozenset[str]] = frozenset(
@@ -95,6 +101,13 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ValueError
             If a row holds NaN or infinity, a parameter, the weights or the queries do not fit, or
             there are too few rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]])).mean_.tolist()
+        [2.0, 5.0]
         """
         with self._new_fit(queries):
             self._fit_rows(X, sample_weight)
@@ -240,6 +253,14 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If a row holds NaN or infinity, or the columns are not those of the fit.
         sklearn.exceptions.NotFittedError
             If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> corrector = MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> corrector.transform(np.array([[4.0, 4.0]])).tolist()
+        [[2.0, -1.0]]
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
@@ -347,7 +368,32 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; a ``ValueError`` says what is wrong with any other file."""
+        """Read a fitted corrector of this class, or of one derived from it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save` wrote.
+
+        Returns
+        -------
+        corrector
+            Does what the saved one did, to the bit.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it holds another class, or something else, or was changed; the message says what.
+
+        Examples
+        --------
+        >>> from isotropy import Whitening
+        >>> Whitening.load("no such file")
+        Traceback (most recent call last):
+        FileNotFoundError: no such file: no such file.
+        """
         corrector = _load(path, cls)
         if not isinstance(corrector, cls):
             raise ValueError(f"{path}: holds a {type(corrector).__name__}, not a {cls.__name__}.")
@@ -374,6 +420,16 @@ def load(path: str | os.PathLike[str]) -> Corrector:
     ValueError
         If it is no such file, was changed, holds a corrector that is not in the table, or was
         written by a newer, incompatible version.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import isotropy
+    >>> path = os.path.join(tempfile.mkdtemp(), "mean.safetensors")
+    >>> isotropy.MeanRemoval(0.5).fit(np.eye(3)).save(path)
+    >>> isotropy.load(path)
+    MeanRemoval(strength=0.5)
     """
     return _load(path, Corrector)
 
@@ -432,6 +488,20 @@ class AffineCorrector(Corrector):
         Of the rows seen; None after loading a file saved without them.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, where the rows came with names
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import AffineMap
+    >>> from isotropy.correctors import AffineCorrector
+    >>> class Doubling(AffineCorrector):
+    ...     "A corrector of one's own."
+    ...     def __init__(self, *, normalize="none"):
+    ...         self.normalize = normalize
+    ...     def _solve(self, moments):
+    ...         return AffineMap(moments.mean, 2 * np.eye(moments.n_features))
+    >>> Doubling().fit_transform(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    [[-2.0, 0.0], [2.0, 0.0]]
     """
 
     normalize: Normalize
@@ -455,8 +525,37 @@ class AffineCorrector(Corrector):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Bring in more rows and solve again: the result is that of one `fit` on all rows.
 
-        Costs O(d^3) beside the rows; for very many small batches gather `Moments` and call
-        `fit_moments` once. The queries that `fit` was given stay.
+        The queries that `fit` was given stay. A corrector that learns from pairs cannot do this,
+        and has no such method.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
+        y : ignored
+        sample_weight : array of shape (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the rows or weights are refused, which leaves the corrector as it was, or this one
+            has no moments to go on from.
+
+        Notes
+        -----
+        O(d^3) beside the rows. For very many small batches gather `Moments` and call `fit_moments`
+        once.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> corrector = MeanRemoval().fit(np.array([[1.0, 5.0]]))
+        >>> corrector.partial_fit(np.array([[3.0, 5.0]])).mean_.tolist()
+        [2.0, 5.0]
         """
         if not hasattr(self, "affine_map_"):
             return self.fit(X, sample_weight=sample_weight)
@@ -480,9 +579,30 @@ class AffineCorrector(Corrector):
     def fit_moments(self, moments: Moments, *, queries: Any = None) -> Self:
         """Learn the map from `Moments` alone, without the rows.
 
-        They must have been gathered with ``normalize=True`` where this corrector normalizes
-        before, and of an order that suffices: 2 for a covariance, 4 for Ledoit-Wolf shrinkage.
-        `queries` are those of `fit`.
+        Parameters
+        ----------
+        moments : Moments
+            Gathered with ``normalize=True`` where this corrector normalizes before, and of an order
+            that suffices: 2 for a covariance, 4 for Ledoit-Wolf shrinkage. They are copied.
+        queries : array of shape (q, d) or Moments, optional
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the moments are of other options than this corrector needs, or hold too few rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval, Moments
+        >>> moments = Moments().update(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> MeanRemoval().fit_moments(moments).mean_.tolist()
+        [2.0, 5.0]
         """
         check_normalize(self.normalize)
         wanted = self._new_moments()
@@ -526,10 +646,28 @@ class AffineCorrector(Corrector):
     def inverse_transform(self, X: Any) -> Any:
         """The rows that `transform` came from, up to what it removed: that returns at its mean.
 
+        Parameters
+        ----------
+        X : array of shape (n, k), numpy or torch
+
+        Returns
+        -------
+        array of shape (n, d)
+
         Raises
         ------
         ValueError
             If `normalize` is not "none": the lengths are gone.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval
+        >>> corrector = MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> corrector.inverse_transform(np.array([[-1.0, 0.0]])).tolist()
+        [[1.0, 5.0]]
         """
         check_is_fitted(self)
         if self.normalize != "none":
@@ -540,7 +678,30 @@ class AffineCorrector(Corrector):
         return as_rows(X).map(self.affine_map_.inverse().apply, self.n_features_in_)
 
     def to_torch(self, device: Any = None) -> Any:
-        """The fitted corrector, normalization included, as a ``torch.nn.Module`` in float32."""
+        """The fitted corrector, normalization included, as a ``torch.nn.Module`` in float32.
+
+        Parameters
+        ----------
+        device : torch device, optional
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps tensors of shape (..., d) to (..., k), in their own type.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from isotropy import MeanRemoval
+        >>> module = MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]])).to_torch()
+        >>> module(torch.tensor([[1.0, 5.0]])).tolist()
+        [[-1.0, 0.0]]
+        """
         check_is_fitted(self)
         return self.affine_map_.to_torch(normalize=self.normalize, device=device)
 
@@ -551,7 +712,32 @@ class AffineCorrector(Corrector):
         return self.affine_map_.n_features_out
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns: those of the input where the axes keep their meaning."""
+        """Names of the columns: those of the input where the axes keep their meaning.
+
+        Parameters
+        ----------
+        input_features : sequence of str, optional
+            By default the names that the rows of the fit came with.
+
+        Returns
+        -------
+        ndarray of str
+
+        Raises
+        ------
+        ValueError
+            If `input_features` are not those of the fit.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import MeanRemoval, Whitening
+        >>> X = np.random.default_rng(0).normal(size=(9, 2))
+        >>> [list(c.fit(X).get_feature_names_out()) for c in (MeanRemoval(), Whitening())]
+        [['x0', 'x1'], ['whitening0', 'whitening1']]
+        """
         check_is_fitted(self)
         if self._keeps_axes:
             return _check_feature_names_in(self, input_features)
@@ -562,7 +748,30 @@ class AffineCorrector(Corrector):
     def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
         """Write the fitted corrector to a safetensors file; it appears whole or not at all.
 
-        With ``moments=True`` the moments go along, so that `partial_fit` can go on after loading.
+        Parameters
+        ----------
+        path : str or path-like
+        moments : bool, default=False
+            Let the moments go along, so that `partial_fit` can go on after loading.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        ValueError
+            If a parameter is no number or text, or there are no moments to save.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import isotropy
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
+        >>> isotropy.MeanRemoval().fit(np.eye(3)).save(path)
+        >>> type(isotropy.load(path)).__name__
+        'MeanRemoval'
         """
         self._save(path, moments)
 
@@ -579,7 +788,23 @@ class AffineCorrector(Corrector):
 
 
 def warn_user(message: str, category: type[Warning]) -> None:
-    """Warn where the user called us, however deep in the package we are."""
+    """Warn where the user called us, however deep in the package we are.
+
+    Parameters
+    ----------
+    message : str
+    category : type
+        Of the warning.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     warn_user("look here", UserWarning)
+    >>> str(found[0].message)
+    'look here'
+    """
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("isotropy."):
         frame, level = frame.f_back, level + 1

@@ -127,7 +127,33 @@ class ClusterRemoval(Corrector):
         return rows
 
     def predict(self, X: Any) -> np.ndarray:
-        """The cluster of each row: int of shape (n,)."""
+        """The cluster of each row.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Numbers of rows of `centers_`.
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, or the columns are not those of the fit.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import ClusterRemoval
+        >>> X = np.array([[0.0], [1.0], [100.0], [101.0]])
+        >>> labels = ClusterRemoval(2, 0).fit(X).predict(X)
+        >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+        True
+        """
         check_is_fitted(self)
         return self._nearest(self._numbers(self._check_rows(X, reset=False)) + self.shift_)
 
@@ -156,7 +182,31 @@ class ClusterRemoval(Corrector):
         return self.n_features_in_
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a safetensors file; it appears whole or not at all."""
+        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        ValueError
+            If a parameter is no number or text.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import isotropy
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
+        >>> isotropy.ClusterRemoval(1).fit(np.eye(3)).save(path)
+        >>> type(isotropy.load(path)).__name__
+        'ClusterRemoval'
+        """
         self._save(path, moments=False)
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -176,9 +176,25 @@ class ConceptorNegation(AffineCorrector):
 def dominant_count(values: np.ndarray, n: float) -> int:
     """How many of the falling eigenvalues of a covariance from `n` rows stand apart from the rest.
 
-    The k of the largest ratio l_k / l_(k+1), among the first twentieth of the eigenvalues (Ahn &
-    Horenstein 2013, Econometrica 81, 1203); 0 where even the largest is no larger than that of n
-    isotropic rows is in 99 of 100 cases (Johnstone 2001, Annals of Statistics 29, 295).
+    Parameters
+    ----------
+    values : ndarray of shape (d,)
+        Falling.
+    n : float
+        Rows that they were estimated from.
+
+    Returns
+    -------
+    int
+        The k of the largest ratio l_k / l_(k+1), among the first twentieth of the eigenvalues (Ahn
+        & Horenstein 2013, Econometrica 81, 1203); 0 where even the largest is no larger than that
+        of n isotropic rows is in 99 of 100 cases (Johnstone 2001, Annals of Statistics 29, 295).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dominant_count(np.array([50.0, *np.ones(39)]), n=1000)
+    1
     """
     d = values.size
     width = np.sqrt(n) + np.sqrt(d)

@@ -103,6 +103,13 @@ class HubnessBias(Corrector):
         ValueError
             If there are no queries, or weights, a parameter is out of range, or a row holds NaN or
             infinity.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import HubnessBias
+        >>> HubnessBias(1).fit(np.eye(3), queries=np.eye(3)).bank_.shape
+        (3, 3)
         """
         self._check_parameters()
         if sample_weight is not None:
@@ -145,13 +152,52 @@ class HubnessBias(Corrector):
         Returns
         -------
         HubnessBias
+
+        Raises
+        ------
+        ValueError
+            If `Q` holds no rows, NaN or infinity, or rows of another width.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import HubnessBias
+        >>> bias = HubnessBias(1).fit(np.eye(2), queries=np.eye(2))
+        >>> bias.for_queries().transform(np.eye(2)).tolist()
+        [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
         """
         twin = super().for_queries(Q)
         twin.side_ = "queries"
         return twin
 
     def bias(self, X: Any) -> np.ndarray:
-        """``b(d)`` of documents of shape (n, d): float64 of shape (n,)."""
+        """``b(d)`` of documents.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            `alpha` times the mean of the greatest similarities to the bank.
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, or the columns are not those of the fit.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import HubnessBias
+        >>> HubnessBias(1, alpha=0.5).fit(np.eye(2), queries=np.eye(2)).bias(np.eye(2)).tolist()
+        [0.5, 0.5]
+        """
         check_is_fitted(self)
         return self._bias(self._rows(self._check_rows(X, reset=False)))
 
@@ -173,7 +219,31 @@ class HubnessBias(Corrector):
         return self.n_features_in_ + 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it with its bank to a safetensors file; it appears whole or not at all."""
+        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        ValueError
+            If a parameter is no number or text.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import isotropy
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
+        >>> isotropy.HubnessBias(1).fit(np.eye(3), queries=np.eye(3)).save(path)
+        >>> type(isotropy.load(path)).__name__
+        'HubnessBias'
+        """
         self._save(path, moments=False)
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -19,7 +19,32 @@ __all__ = ["PairWhitening", "WeightedRemoval", "check_pairs"]
 def check_pairs(
     pairs: Any, scores: Any, n: int, *, need_scores: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pairs of row numbers (m, 2), a finite score each; a ``ValueError`` says what is wrong."""
+    """Pairs of row numbers and their scores, checked.
+
+    Parameters
+    ----------
+    pairs : int array of shape (m, 2)
+    scores : array of shape (m,), optional
+    n : int
+        How many rows there are.
+    need_scores : bool
+        Whether there must be scores, which differ.
+
+    Returns
+    -------
+    pairs : ndarray of shape (m, 2)
+    scores : ndarray of shape (m,), float64, or None
+
+    Raises
+    ------
+    ValueError
+        If they are missing, of another shape or type, or out of range; the message says what.
+
+    Examples
+    --------
+    >>> check_pairs([[0, 1]], [0.5], 2, need_scores=False)[1].tolist()
+    [0.5]
+    """
     if pairs is None:
         raise ValueError("pairs is missing: an array of shape (m, 2) of row numbers of X.")
     pairs = np.asarray(pairs)
@@ -130,6 +155,18 @@ class WeightedRemoval(_PairCorrector):
     directions of all-but-the-top, learned on word similarity. The paper's way of keeping weights in
     bounds is not known to us; here they are bounded, and L-BFGS maximizes Pearson's correlation
     less the penalty. Costs n d^2 + O(d^3) + m d D, and m D a step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import WeightedRemoval
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 8)) * [9, 1, 1, 1, 1, 1, 1, 1]
+    >>> pairs, meaning = rng.integers(0, 200, (300, 2)), X[:, 1:]
+    >>> scores = (meaning[pairs[:, 0]] * meaning[pairs[:, 1]]).sum(1)
+    >>> removal = WeightedRemoval(2, penalty=0.01).fit(X, pairs=pairs, pair_scores=scores)
+    >>> bool(removal.weights_[0] > 0.5)
+    True
     """
 
     _keeps_axes: ClassVar[bool] = True
@@ -216,6 +253,17 @@ class PairWhitening(_PairCorrector):
     -----
     Mikolajczyk & Matas 2007 (ICCV), section 3; Radenovic, Tolias & Chum 2016 (arXiv 1604.02426).
     Costs n d^2 + m d^2 + O(d^3).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import PairWhitening
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(100, 4))
+    >>> again = X + rng.normal(size=(100, 4)) * [5, 0.1, 0.1, 0.1]  # the same, seen once more
+    >>> pairs = np.column_stack([np.arange(100), np.arange(100, 200)])
+    >>> PairWhitening(2).fit(np.concatenate([X, again]), pairs=pairs).n_matching_
+    100
     """
 
     def __init__(

@@ -18,7 +18,15 @@ Method = Literal["pca", "zca", "cholesky", "pca-cor", "zca-cor"]
 
 
 class RankWarning(UserWarning):
-    """Fewer directions carry variance above rounding than there are columns, or were asked for."""
+    """Fewer directions carry variance above rounding than there are columns, or were asked for.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from isotropy import RankWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", RankWarning)
+    """
 
 
 class Whitening(AffineCorrector):

@@ -29,7 +29,15 @@ LEAST_HELD_OUT = 10
 
 
 class FallbackWarning(UserWarning):
-    """What was learned is no better on held-out rows than the whitening, which is used instead."""
+    """What was learned is no better on held-out rows than the whitening, which is used instead.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from isotropy import FallbackWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", FallbackWarning)
+    """
 
 
 class Gaussianizer(Corrector):
@@ -41,6 +49,12 @@ class Gaussianizer(Corrector):
       sets `history_` and `n_iter_`, and returns the held-out gain in nats per row,
     - ``_forward(Z)`` to (Y, log|det|) and ``_backward(Y)`` to Z, on numpy or torch rows,
     - ``_learned_state()`` and ``_restore_learned(path, info, arrays)`` for its files.
+
+    Examples
+    --------
+    >>> from isotropy import FlowGaussianizer, RotationGaussianizer
+    >>> [cls.__mro__[1].__name__ for cls in (FlowGaussianizer, RotationGaussianizer)]
+    ['Gaussianizer', 'Gaussianizer']
     """
 
     n_components: int | float | None
@@ -106,6 +120,14 @@ class Gaussianizer(Corrector):
         -----
         FallbackWarning
             If the gain on held-out rows is not positive: the whitening is used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> RotationGaussianizer(random_state=0).fit(X).falls_back_
+        False
         """
         return super().fit(X, y, sample_weight, queries=queries)
 
@@ -118,6 +140,30 @@ class Gaussianizer(Corrector):
         The first call fixes the whitening, so it should bring many more rows than columns. Every
         call holds out rows of its own; `gain_` is that of the last call, and decides whether the
         whitening is used. The queries that `fit` was given stay.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
+        y : ignored
+        sample_weight : array of shape (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit` does; the corrector then stays as it was.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(4000, 2))
+        >>> rbig = RotationGaussianizer(random_state=0).fit(X[:2000])
+        >>> rbig.partial_fit(X[2000:]).n_samples_seen_
+        4000
         """
         if not hasattr(self, "whitening_"):
             return self.fit(X, sample_weight=sample_weight)
@@ -207,7 +253,34 @@ class Gaussianizer(Corrector):
         return self._forward(Z)
 
     def inverse_transform(self, X: Any) -> Any:
-        """The rows that `transform` came from, in float64 within; directions dropped stay at 0."""
+        """The rows that `transform` came from; directions dropped stay at the mean.
+
+        Parameters
+        ----------
+        X : array of shape (n, k), numpy or torch
+            Computed in float64.
+
+        Returns
+        -------
+        array of shape (n, d)
+            Of the floating type of `X`.
+
+        Raises
+        ------
+        ValueError
+            If `X` does not have k columns.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> rbig = RotationGaussianizer(random_state=0).fit(X)
+        >>> bool(np.allclose(rbig.inverse_transform(rbig.transform(X)), X))
+        True
+        """
         check_is_fitted(self)
         return as_rows(X).map(self._back, self.n_features_in_)
 
@@ -221,10 +294,35 @@ class Gaussianizer(Corrector):
         return in_kind_of(X, self.whitening_.inverse().apply(Y))
 
     def score_samples(self, X: Any) -> Any:
-        """Log density of each row in nats, shape (n,), in float64.
+        """Log density of each row in nats.
 
         It is the density of the rows as they came: the Jacobian of the whitening is included, so
         models compare. Where the rows span a subspace only, it is the density within that.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+
+        Returns
+        -------
+        array of shape (n,), float64
+
+        Raises
+        ------
+        ValueError
+            If a row holds NaN or infinity, or the columns are not those of the fit.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> rbig = RotationGaussianizer(random_state=0).fit(X)
+        >>> near, far = rbig.score_samples([[1, 1], [20, 20]])
+        >>> bool(near > far)
+        True
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
@@ -234,12 +332,60 @@ class Gaussianizer(Corrector):
         return volume - 0.5 * namespace(Y).square(Y).sum(1) - constant
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean log density of the rows in nats."""
+        """Mean log density of the rows in nats.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        y : ignored
+        sample_weight : array of shape (n,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            As `score_samples` does, or if the weights do not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> rbig = RotationGaussianizer(random_state=0).fit(X)
+        >>> bool(rbig.score(X) > rbig.score(-X))
+        True
+        """
         values = to_numpy(self.score_samples(X))
         return float(np.average(values, weights=check_weights(sample_weight, len(values))))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
-        """Draw rows from the learned density: float64 of shape (n_samples, d)."""
+        """Draw rows from the learned density.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, d), float64
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import RotationGaussianizer
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> RotationGaussianizer(random_state=0).fit(X).sample(5, random_state=0).shape
+        (5, 2)
+        """
         check_is_fitted(self)
         random = check_random_state(random_state)
         return self.inverse_transform(random.normal(size=(n_samples, self.eigenvalues_.size)))
@@ -253,7 +399,31 @@ class Gaussianizer(Corrector):
     def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
         """Write the fitted corrector to a safetensors file; it appears whole or not at all.
 
-        `partial_fit` goes on after loading with or without the moments, which are kept for reports.
+        Parameters
+        ----------
+        path : str or path-like
+        moments : bool, default=False
+            Let the moments go along, for reports; `partial_fit` goes on after loading without them.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        ValueError
+            If a parameter is no number or text, or there are no moments to save.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import isotropy
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
+        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
+        >>> isotropy.RotationGaussianizer(random_state=0).fit(X).save(path)
+        >>> type(isotropy.load(path)).__name__
+        'RotationGaussianizer'
         """
         self._save(path, moments)
 

@@ -328,7 +328,9 @@ def test_less_weight_on_volume_contracts():
     volumes = []
     for weight in (1.0, 0.5):
         flow = small(volume_weight=weight, early_stopping=False).fit(X)
-        volumes.append(np.square(flow.flow_.forward(flow.whitening_.apply(X), "cpu")[0]).sum(1).mean())
+        volumes.append(
+            np.square(flow.flow_.forward(flow.whitening_.apply(X), "cpu")[0]).sum(1).mean()
+        )
     assert volumes[1] < 0.9 * volumes[0]
 
 
