@@ -1,6 +1,7 @@
 """A random encoder, small enough to be trained in every test."""
 
 import re
+from copy import deepcopy
 
 import pytest
 
@@ -38,9 +39,14 @@ def encoder_path(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture
-def model(encoder_path):
-    """The encoder, in evaluation as loaded: no dropout, so that two passes compare."""
+@pytest.fixture(scope="session")
+def loaded(encoder_path):
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(encoder_path, device="cpu").eval()
+
+
+@pytest.fixture
+def model(loaded):
+    """The encoder, in evaluation as loaded: no dropout, so that two passes compare."""
+    return deepcopy(loaded)

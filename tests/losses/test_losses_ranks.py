@@ -25,6 +25,8 @@ dist.init_process_group(
 torch.manual_seed(0)
 rows, other = torch.randn(2, 13, 6, dtype=torch.float64)
 own = slice(0, 5) if rank == 0 else slice(5, 13)  # of unequal sizes
+model = torch.nn.Linear(6, 4).double()
+wrapped = torch.nn.parallel.DistributedDataParallel(model)
 worst = {}
 for name, kind in LOSSES.items():
     views = kind.n_views
@@ -34,10 +36,7 @@ for name, kind in LOSSES.items():
     if issubclass(kind, losses.RowRegularizer):
         options.append({"queue": 9})
     for option in options:
-        torch.manual_seed(1)
-        model = torch.nn.Linear(6, 4).double()
         alone, parallel = kind(**option), kind(gather=True, **option)
-        wrapped = torch.nn.parallel.DistributedDataParallel(model)
         for step in range(3):  # the past takes part from the second on
             X, Y = rows + step, other - step
             ids = {"ids": torch.arange(13) + 4 * step} if "queue" in option else {}

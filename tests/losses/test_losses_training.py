@@ -362,8 +362,8 @@ def test_the_regularizer_does_its_work_in_the_trainer(encoder_path, tmp_path):
             args=arguments(
                 SentenceTransformerTrainingArguments,
                 tmp_path,
-                max_steps=30,
-                learning_rate=3e-3,
+                max_steps=12,
+                learning_rate=1e-2,
                 eval_strategy="no",
             ),
             train_dataset=datasets.Dataset.from_dict(SCORED),
