@@ -216,9 +216,10 @@ def _max_explainable(rows: np.ndarray, groups: np.ndarray) -> float:
 class Contextuality:
     """The measures of Ethayarajh 2019, each with its baseline; what counts is the difference.
 
-    Attributes
+    Parameters
     ----------
     self_similarity, intra_sentence_similarity, max_explainable_variance : float
+        As the functions of these names.
     mean_cosine : float
         Baseline of the first two: cosine of two words drawn at random.
     random_explainable_variance : float
@@ -249,7 +250,20 @@ class Contextuality:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and numbers."""
+        """Plain dictionaries and numbers.
+
+        Returns
+        -------
+        dict
+            By measure; "adjusted" holds each less its baseline.
+
+        Examples
+        --------
+        >>> from isotropy.metrics import contextuality
+        >>> found = contextuality([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], ["a", "a", "b"])
+        >>> round(found.to_dict()["mean_cosine"], 2)
+        0.33
+        """
         return {**asdict(self), "adjusted": self.adjusted}
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
@@ -287,6 +301,7 @@ def contextuality(
     Returns
     -------
     Contextuality
+        Three measures, and what the cone alone would make of each.
 
     Raises
     ------
@@ -391,7 +406,7 @@ def informativity(
 class ClusterCosines:
     """Cosines within and between clusters, before and after each cluster is centred.
 
-    Attributes
+    Parameters
     ----------
     intra, inter : float
         Mean cosine of two rows of one cluster, averaged over its rows, and of two clusters.
@@ -422,7 +437,7 @@ def _centred(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def cluster_cosines(X: Any, labels: Any) -> ClusterCosines:
-    """Is anisotropy global, or between clusters that are isotropic each?
+    """Cosines within and between clusters: is anisotropy global, or do clusters alone make it.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ __all__ = [
 class FrequencyBucket:
     """Rows whose frequency ranks from `first` to below `last`.
 
-    Attributes
+    Parameters
     ----------
     first, last : int
         Ranks, 0 the most frequent.
@@ -67,15 +67,17 @@ class FrequencyBucket:
 class FrequencyTable:
     """What `frequency_table` found.
 
-    Attributes
+    Parameters
     ----------
     buckets : tuple of FrequencyBucket
+        The most frequent first.
     norm_correlation : float
         Spearman correlation of a row's length with its frequency.
     mean_correlation : float
         Spearman correlation of a row's cosine with the mean of all rows with its frequency:
         below 0 where the mean pulls rare rows most.
     n_neighbors : int
+        How many nearest rows distances and products are means over.
 
     Examples
     --------
@@ -133,6 +135,7 @@ def frequency_table(
     Returns
     -------
     FrequencyTable
+        A row for each bucket, and two correlations with frequency.
 
     Raises
     ------
@@ -221,7 +224,7 @@ def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000
 def read_counts(
     path: str | os.PathLike[str], words: Sequence[str], *, missing: float = 0.0
 ) -> np.ndarray:
-    """Counts of words from a file of lines ``word count``, in the order of `words`.
+    r"""Counts of words from a file of lines ``word count``, in the order of `words`.
 
     Parameters
     ----------
@@ -235,11 +238,24 @@ def read_counts(
     Returns
     -------
     ndarray of float64, shape (len(words),)
+        The count of each word.
 
     Raises
     ------
     ValueError
         For a line that is no word and count, with its number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from isotropy.metrics import read_counts
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "counts.txt")
+    ...     _ = path.write_text("the 120\nrare 1.5\n", encoding="utf-8")
+    ...     counts = read_counts(path, ["rare", "the", "unseen"])
+    >>> counts.tolist()
+    [1.5, 120.0, 0.0]
     """
     known: dict[str, float] = {}
     with open(path, encoding="utf-8") as lines:

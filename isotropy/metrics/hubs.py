@@ -133,8 +133,14 @@ def k_skewness(X: Any, queries: Any = None, n_neighbors: int = 10, **options: An
 
     Parameters
     ----------
-    X, queries, n_neighbors, **options
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    **options
+        `measure` and `neighbors`, as for `k_occurrence`.
 
     Returns
     -------
@@ -168,8 +174,14 @@ def robin_hood(X: Any, queries: Any = None, n_neighbors: int = 10, **options: An
 
     Parameters
     ----------
-    X, queries, n_neighbors, **options
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    **options
+        `measure` and `neighbors`, as for `k_occurrence`.
 
     Returns
     -------
@@ -202,8 +214,14 @@ def gini(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any) -> 
 
     Parameters
     ----------
-    X, queries, n_neighbors, **options
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    **options
+        `measure` and `neighbors`, as for `k_occurrence`.
 
     Returns
     -------
@@ -232,8 +250,14 @@ def anti_hub_rate(X: Any, queries: Any = None, n_neighbors: int = 10, **options:
 
     Parameters
     ----------
-    X, queries, n_neighbors, **options
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    **options
+        `measure` and `neighbors`, as for `k_occurrence`.
 
     Returns
     -------
@@ -266,8 +290,14 @@ def hub_share(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any
 
     Parameters
     ----------
-    X, queries, n_neighbors, **options
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    **options
+        `measure` and `neighbors`, as for `k_occurrence`.
 
     Returns
     -------
@@ -299,10 +329,12 @@ def hub_share(X: Any, queries: Any = None, n_neighbors: int = 10, **options: Any
 class Hubness:
     """All measures of hubness of one list of neighbours.
 
-    Attributes
+    Parameters
     ----------
     n_neighbors : int
+        Length of each query's list of neighbours.
     n, n_queries : int
+        How many documents, and queries.
     k_skewness, robin_hood, gini, anti_hub_rate, hub_share : float
         As the functions of these names.
     counts : ndarray of int, shape (n,)
@@ -328,7 +360,25 @@ class Hubness:
     counts: np.ndarray
 
     def hubs(self, most: int = 10) -> np.ndarray:
-        """Indices of the rows found most often, falling."""
+        """Indices of the rows found most often.
+
+        Parameters
+        ----------
+        most : int, default=10
+            How many, at most.
+
+        Returns
+        -------
+        ndarray of int
+            The row found most often first; rows that no query finds are left out.
+
+        Examples
+        --------
+        >>> from isotropy.metrics import hubness
+        >>> found = hubness([[1.0], [2.0], [4.0], [8.0]], n_neighbors=1, measure="euclidean")
+        >>> found.hubs(2).tolist()
+        [1, 0]
+        """
         order = np.argsort(-self.counts, kind="stable")[:most]
         return order[self.counts[order] > 0]
 
@@ -353,12 +403,21 @@ def hubness(
 
     Parameters
     ----------
-    X, queries, n_neighbors, measure, neighbors
-        As for `k_occurrence`.
+    X : array of shape (n, d) or `isotropy.io` rows
+        The documents.
+    queries : array of shape (m, d), optional
+        By default the rows themselves.
+    n_neighbors : int, default=10
+        Length of each query's list of neighbours.
+    measure : {"cosine", "dot", "euclidean"}, default="cosine"
+        What makes rows near: their cosine, dot product or distance.
+    neighbors : Neighbors or integer array of shape (m, at least n_neighbors), optional
+        Indices found before, as for `k_occurrence`.
 
     Returns
     -------
     Hubness
+        The counts and all measures of them.
 
     Raises
     ------

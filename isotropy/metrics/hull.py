@@ -24,7 +24,7 @@ class HullCertificate:
     All of it speaks of the rows scaled to length one, x^: the origin is in the hull of the rows
     just if it is in the hull of their directions.
 
-    Attributes
+    Parameters
     ----------
     contains : bool or None
         Whether the origin is in the hull; None where `max_passes` passes did not decide.
@@ -98,6 +98,7 @@ def origin_in_hull(
     Returns
     -------
     HullCertificate
+        The answer, and what is needed to check it.
 
     Raises
     ------

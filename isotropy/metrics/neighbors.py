@@ -19,7 +19,7 @@ _MEASURES = ("cosine", "dot", "euclidean")
 class Neighbors(NamedTuple):
     """Nearest rows of each query.
 
-    Attributes
+    Parameters
     ----------
     indices : ndarray of int64, shape (n, n_neighbors)
         Of the rows, nearest first.

@@ -16,6 +16,7 @@ Bound = float | Callable[[int], float]
 
 
 def _unknown(n: float, d: int) -> float | None:
+    """The floor where none is known: None."""
     return None
 
 
@@ -23,7 +24,7 @@ def _unknown(n: float, d: int) -> float | None:
 class Metric:
     """A metric and what is known of it.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Key in `METRICS` and in a `Scorecard`.
@@ -88,19 +89,71 @@ class Metric:
     jumps: str = ""
 
     def bounds(self, d: int) -> tuple[float, float]:
-        """The range in d dimensions."""
+        """The range in d dimensions.
+
+        Parameters
+        ----------
+        d : int
+            Dimensions, or the rank where the metric is `within_rank`.
+
+        Returns
+        -------
+        low, high : float
+            The smallest and the largest value.
+
+        Examples
+        --------
+        >>> from isotropy.metrics import METRICS
+        >>> METRICS["effective_rank"].bounds(16)
+        (1.0, 16.0)
+        """
         return _at(self.range[0], d), _at(self.range[1], d)
 
     def within(self, value: float, d: int) -> float:
         """The value, no further than the range in d dimensions; NaN stays NaN.
 
         Rounding, and the correction of a bias, may carry an estimate past what it estimates.
+
+        Parameters
+        ----------
+        value : float
+            An estimate of the metric.
+        d : int
+            Dimensions, or the rank where the metric is `within_rank`.
+
+        Returns
+        -------
+        float
+            The value, or the bound that it passes.
+
+        Examples
+        --------
+        >>> from isotropy.metrics import METRICS
+        >>> METRICS["isoscore"].within(1.02, 16)
+        1.0
         """
         low, high = self.bounds(d)
         return value if value != value else float(min(max(value, low), max(low, high)))
 
     def ideal_at(self, d: int) -> float | None:
-        """The ideal in d dimensions; None where none is defined."""
+        """The ideal in d dimensions.
+
+        Parameters
+        ----------
+        d : int
+            Dimensions, or the rank where the metric is `within_rank`.
+
+        Returns
+        -------
+        float or None
+            The value of a perfectly isotropic distribution; None where none is defined.
+
+        Examples
+        --------
+        >>> from isotropy.metrics import METRICS
+        >>> METRICS["effective_rank"].ideal_at(16)
+        16.0
+        """
         return None if self.ideal is None else _at(self.ideal, d)
 
 
@@ -111,10 +164,29 @@ def _at(bound: Bound, d: int) -> float:
 def register(metric: Metric) -> Metric:
     """Add a metric to `METRICS`: `score`, `compare` and `make_scorer` know it from then on.
 
+    Parameters
+    ----------
+    metric : Metric
+        Its name must be free.
+
+    Returns
+    -------
+    Metric
+        The same.
+
     Raises
     ------
     ValueError
         If the name is taken.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from isotropy.metrics import METRICS, register
+    >>> register(replace(METRICS["isoscore"], name="my_score")).title
+    'IsoScore, corrected for few rows'
+    >>> METRICS.pop("my_score").name
+    'my_score'
     """
     METRICS.add(metric.name, metric)
     return metric

@@ -53,6 +53,7 @@ def marchenko_pastur_spectrum(n: float, d: int) -> np.ndarray:
     Returns
     -------
     ndarray of shape (d,)
+        Falling, of sum d.
 
     Raises
     ------
@@ -300,6 +301,13 @@ def _star_isoscore(values: np.ndarray, zeta: float = 0.2) -> float:
 class SphericityTest(NamedTuple):
     """John's statistic U, and how often isotropic Gaussian rows give as large a one.
 
+    Parameters
+    ----------
+    statistic : float
+        From 0, the ideal, to d - 1.
+    pvalue : float
+        From 0 to 1.
+
     Examples
     --------
     >>> import numpy as np
@@ -314,7 +322,7 @@ class SphericityTest(NamedTuple):
 
 
 def sphericity_test(X: Any, sample_weight: Any = None) -> SphericityTest:
-    r"""John's test of sphericity: is the covariance a multiple of the identity?
+    r"""John's test of sphericity, of whether the covariance is a multiple of the identity.
 
     ``U = tr[(C / (tr C / d) - I)^2] / d = d / PR - 1``. Under the null, with N = n - 1,
     N U - d has mean near 1 and variance near 4, for d above n too (Ledoit & Wolf); the p-value is
@@ -333,6 +341,7 @@ def sphericity_test(X: Any, sample_weight: Any = None) -> SphericityTest:
     statistic : float
         From 0, the ideal, to d - 1. NaN where there is no spread.
     pvalue : float
+        How often isotropic Gaussian rows give as large a one.
 
     Raises
     ------
