@@ -910,6 +910,7 @@ REGISTERED = (
         cost=_SPECTRUM_COST,
         source="Rudelson & Vershynin 2007",
         floor=_of_spectrum(_stable_rank),
+        jumps="it follows the largest of several values",
     ),
     Metric(
         name="top_variance_share",
@@ -922,6 +923,7 @@ REGISTERED = (
         cost=_SPECTRUM_COST,
         source="Ethayarajh 2019",
         floor=_of_spectrum(_top_variance_share),
+        jumps="it follows the largest of several values",
     ),
     Metric(
         name="numerical_rank",

@@ -21,7 +21,7 @@ from isotropy.scoring import Comparison, Drift, Interval, compare, drift, interv
 
 __all__ = ["Report", "report"]
 
-_SURE = ("mean_cosine", "isoscore", "effective_rank", "top_variance_share", "stable_rank")
+_SURE = ("mean_cosine", "isoscore", "effective_rank", "rankme", "resultant_length")
 _DRAWN_ROWS, _POINTS, _PAIRS, _BINS, _HUBS = 20_000, 1500, 100_000, 80, 12
 _LONGEST_TEXT = 200
 

@@ -13,7 +13,7 @@ from isotropy.metrics._inputs import NeedsRows, WeightType, in_memory, is_stream
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments
 from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, raise_on_bad_row
-from isotropy.scoring._groups import deal
+from isotropy.scoring._groups import deal, quietly
 from isotropy.scoring.scorecard import known
 
 __all__ = ["Interval", "group_moments", "intervals"]
@@ -187,34 +187,39 @@ def intervals(
     else:
         chosen = [known(name) for name in metrics]
     if isinstance(X, (list, tuple)) and X and all(isinstance(part, Moments) for part in X):
-        groups, rows = list(X), None
-        if len(groups) < 2:
+        rows: Any = None
+        if len(X) < 2:
             raise ValueError("One group has no other to be held against: give two Moments or more.")
     else:
-        unit = "gram" if any(metric.needs == "unit_gram" for metric in chosen) else "sums"
         rows = X if is_block_source(X) else as_matrix(X)
-        groups = group_moments(
-            rows,
-            n_groups,
-            sample_weight,
-            unit=unit,
-            weight_type=weight_type,
-            random_state=random_state,
-        )
-    whole, others = _without_each(groups)
-    found = {}
-    for metric in chosen:
-        d = whole.rank() if metric.within_rank else whole.n_features
-        if metric.jumps:
-            value = _whole_value(metric, whole, rows, sample_weight, weight_type)
-            found[metric.name] = _none(metric.within(value, d), metric.jumps)
-            continue
-        if metric.needs == "rows":
-            values = _of_rows(metric, rows, sample_weight, len(groups), weight_type, random_state)
-        else:
-            values = [metric.function(moments) for moments in (whole, *others)]
-        found[metric.name] = _interval(metric, values, d, level)
-    return found
+    with quietly(*(X if rows is None else [rows])):
+        groups = X
+        if rows is not None:
+            unit = "gram" if any(metric.needs == "unit_gram" for metric in chosen) else "sums"
+            groups = group_moments(
+                rows,
+                n_groups,
+                sample_weight,
+                unit=unit,
+                weight_type=weight_type,
+                random_state=random_state,
+            )
+        whole, others = _without_each(list(groups))
+        found = {}
+        for metric in chosen:
+            d = whole.rank() if metric.within_rank else whole.n_features
+            if metric.jumps:
+                value = _whole_value(metric, whole, rows, sample_weight, weight_type)
+                found[metric.name] = _none(metric.within(value, d), metric.jumps)
+                continue
+            if metric.needs == "rows":
+                values = _of_rows(
+                    metric, rows, sample_weight, len(groups), weight_type, random_state
+                )
+            else:
+                values = [metric.function(moments) for moments in (whole, *others)]
+            found[metric.name] = _interval(metric, values, d, level)
+        return found
 
 
 def _without_each(groups: list[Moments]) -> tuple[Moments, list[Moments]]:
