@@ -32,10 +32,12 @@ def unit(rows: Any) -> np.ndarray:
     Parameters
     ----------
     rows : array of shape (n, d)
+        Of any scale and type.
 
     Returns
     -------
     ndarray of shape (n, d)
+        In float64.
 
     Examples
     --------
@@ -55,6 +57,7 @@ def cosines(A: Any, B: Any) -> np.ndarray:
     Parameters
     ----------
     A, B : arrays of shape (n, d)
+        Of any scale and type.
 
     Returns
     -------
@@ -94,6 +97,7 @@ def correlations(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     A, B : arrays of shape (..., n)
+        Of n values each.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def spearman(a: Any, b: Any) -> float:
     Parameters
     ----------
     a, b : arrays of shape (n,)
+        Of any scale.
 
     Returns
     -------
@@ -138,6 +143,7 @@ def first(scores: np.ndarray, k: int) -> np.ndarray:
     Parameters
     ----------
     scores : array of shape (m, n)
+        Larger for better.
     k : int
         All n columns where there are fewer than k.
 
@@ -170,8 +176,11 @@ def nearest(
     Parameters
     ----------
     queries : array of shape (m, d)
+        Of any scale.
     rows : array of shape (n, d)
+        What is searched.
     k : int
+        All n rows where there are fewer than k.
     itself : bool, default=False
         Query i is row i, and not its own neighbour.
 

@@ -18,7 +18,7 @@ from isotropy.choose.report import AutoReport
 from isotropy.correctors.base import AffineCorrector, Corrector
 from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
-from isotropy.rows import as_rows
+from isotropy.rows import Rows
 
 __all__ = ["AutoCorrector"]
 
@@ -145,8 +145,10 @@ class AutoCorrector(AffineCorrector):
 
         Parameters
         ----------
-        X : array of shape (n, d), or `isotropy.io` rows
+        X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
+            Embeddings.
         y : ignored
+            For scikit-learn's sake.
         sample_weight : array of shape (n,), optional
             For the moments; criteria do not know weights.
         texts : sequence of n str, optional
@@ -166,7 +168,8 @@ class AutoCorrector(AffineCorrector):
 
         Returns
         -------
-        self
+        self : AutoCorrector
+            Fitted.
 
         Raises
         ------
@@ -186,13 +189,13 @@ class AutoCorrector(AffineCorrector):
         self._check_parameters()
         given = Given(texts, views, classes, pairs, pair_scores, queries, relevant)
         with self._new_fit(queries):
-            X = self._check_rows(X, reset=True)
-            given.checked(X.shape)
-            labels = given.labels(len(X), self.random_state)
-            moments = self._new_moments().update(X, sample_weight)
+            rows = self._check_rows(X, reset=True)
+            given.checked(rows.shape)
+            labels = given.labels(len(rows), self.random_state)
+            moments = self._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            self._take(self._decided(X, moments, given, labels))
+            self._take(self._decided(rows, moments, given, labels))
             self._finish(moments)
         return self
 
@@ -205,12 +208,16 @@ class AutoCorrector(AffineCorrector):
         Parameters
         ----------
         X : array of shape (n, d)
+            More embeddings.
         y : ignored
+            For scikit-learn's sake.
         sample_weight : array of shape (n,), optional
+            Their weights.
 
         Returns
         -------
-        self
+        self : AutoCorrector
+            With the map of all rows so far.
 
         Raises
         ------
@@ -239,7 +246,8 @@ class AutoCorrector(AffineCorrector):
 
         Returns
         -------
-        self
+        self : AutoCorrector
+            Fitted.
 
         Raises
         ------
@@ -277,16 +285,18 @@ class AutoCorrector(AffineCorrector):
             labelled=labelled,
         )
 
-    def _decided(self, X: Any, moments: Moments, given: Given, labels: Evidence | None) -> Decision:
+    def _decided(
+        self, rows: Rows, moments: Moments, given: Given, labels: Evidence | None
+    ) -> Decision:
         """By what was given, else by the mean cosine."""
-        free, note = self._label_free(given, as_rows(X).shape[0])
+        free, note = self._label_free(given, len(rows))
         if labels is None and free is None:
             return self._by_mean_cosine(moments, note)
         options = fitted(self._options(moments.n_features, labelled=labels is not None), moments)
-        said = None if labels is None else self._judged(X, options, labels)
+        said = None if labels is None else self._judged(rows, options, labels)
         agreed = None
         try:
-            agreed = None if free is None else self._judged(X, options, free)
+            agreed = None if free is None else self._judged(rows, options, free)
         except SaysNothingError as nothing:
             note = str(nothing)
         return by_evidence(options, said, agreed, note) or self._by_mean_cosine(moments, note)
@@ -297,10 +307,9 @@ class AutoCorrector(AffineCorrector):
         except SaysNothingError as nothing:
             return None, str(nothing)
 
-    def _judged(self, X: Any, options: list[Candidate], evidence: Evidence) -> Verdict:
-        return evidence.judge(
-            options, as_rows(X).take(evidence.rows).astype(np.float64), self.tolerance
-        )
+    def _judged(self, rows: Rows, options: list[Candidate], evidence: Evidence) -> Verdict:
+        seen = rows.take(evidence.rows).astype(np.float64)
+        return evidence.judge(options, seen, self.tolerance)
 
     def _by_mean_cosine(self, moments: Moments, note: str = "") -> Decision:
         options = self._options(moments.n_features, labelled=False)

@@ -69,6 +69,7 @@ def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0
     Parameters
     ----------
     texts : sequence of str
+        Of any language.
     share : float, default=0.3
         Of the words, 0 to 1; of the characters where a language writes no space between words.
     random_state : int, default=0
@@ -77,6 +78,7 @@ def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0
     Returns
     -------
     list of str
+        As many texts, in their order.
 
     Examples
     --------

@@ -39,6 +39,7 @@ class Pairs(Task):
         Returns
         -------
         dict of str to list of str
+            One part, "texts".
 
         Examples
         --------

@@ -25,6 +25,7 @@ class Classification(Task):
     Parameters
     ----------
     name : str
+        What tables call it.
     train_texts : sequence of str
         What is learnt from, and correctors are fitted to.
     train_labels : sequence
@@ -32,7 +33,9 @@ class Classification(Task):
     test_texts : sequence of str
         What is judged by.
     test_labels : sequence
+        What should be said of them.
     n_neighbors : int, default=10
+        That vote.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Classification(Task):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------

@@ -24,7 +24,9 @@ class Clustering(Task):
     Parameters
     ----------
     name : str
+        What tables call it.
     texts : sequence of n str
+        What is clustered.
     labels : sequence of n objects
         Of at least two kinds; they are compared as strings.
     n_init : int, default=3
@@ -83,6 +85,7 @@ class Clustering(Task):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------
@@ -106,6 +109,7 @@ class Clustering(Task):
         Parameters
         ----------
         file : TaskFile
+            What `read_task` was given.
 
         Returns
         -------

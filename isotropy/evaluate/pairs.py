@@ -65,6 +65,7 @@ class PairClassification(Pairs):
     Parameters
     ----------
     name : str
+        What tables call it.
     left, right : sequences of str
         The texts of m pairs.
     labels : sequence of m bools
@@ -109,6 +110,7 @@ class PairClassification(Pairs):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------
@@ -139,6 +141,7 @@ class PairClassification(Pairs):
         Parameters
         ----------
         file : TaskFile
+            What `read_task` was given.
 
         Returns
         -------

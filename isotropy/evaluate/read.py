@@ -33,6 +33,7 @@ def read_task(path: str | os.PathLike[str], kind: str | None = None) -> Task:
     Returns
     -------
     Task
+        Of the kind found.
 
     Raises
     ------

@@ -27,8 +27,11 @@ class Retrieval(Task):
     Parameters
     ----------
     name : str
+        What tables call it.
     documents : sequence of n str
+        What is searched.
     queries : sequence of m str
+        What is asked.
     judged : sequence of m mappings of int to float
         For each query its judged documents by number, with their grades: above 0 for relevant, of
         which each query needs one.
@@ -100,6 +103,7 @@ class Retrieval(Task):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------
@@ -130,6 +134,7 @@ class Retrieval(Task):
         Parameters
         ----------
         file : TaskFile
+            What `read_task` was given.
 
         Returns
         -------

@@ -125,7 +125,7 @@ def evaluate(
         Fitted, without labels, to the first part of each task (documents, training texts), in a
         retrieval task with its queries beside them. An `AutoCorrector` gets the texts too. Any
         scikit-learn transformer will do.
-    layer, pooling, batch_size, max_length, device, progress
+    layer, pooling, batch_size, max_length, device, progress : optional
         As in `isotropy.encoders.encode`.
     refit : bool, default=True
         False takes the correctors as they are, fitted already, queries included.
@@ -142,6 +142,7 @@ def evaluate(
     Returns
     -------
     Evaluation
+        It prints as a table.
 
     Raises
     ------

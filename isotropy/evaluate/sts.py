@@ -24,6 +24,7 @@ class STS(Pairs):
     Parameters
     ----------
     name : str
+        What tables call it.
     left, right : sequences of str
         The texts of m pairs.
     scores : sequence of m floats
@@ -79,6 +80,7 @@ class STS(Pairs):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------
@@ -101,6 +103,7 @@ class STS(Pairs):
         Parameters
         ----------
         file : TaskFile
+            What `read_task` was given.
 
         Returns
         -------

@@ -110,6 +110,7 @@ class Task(ABC):
         Returns
         -------
         Outcome
+            The metrics, and what a bootstrap needs.
 
         Examples
         --------
