@@ -336,3 +336,14 @@ def test_the_demo_writes_what_it_says(run, tmp_path):
     corrected = corrector.transform(np.load("demo/layer-3.npy"))
     np.testing.assert_array_equal(corrected, np.load("demo/layer-3.corrected.npy"))
     assert set(json.loads((tmp_path / "demo/scores.json").read_text())) == {"layer 3", "output"}
+
+
+def test_two_files_are_never_written_to_one(run, rows, tmp_path):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    (tmp_path / "d").mkdir()
+    whole = np.zeros((5, 16), "u1")
+    whole[:, 0] = 12
+    (tmp_path / "d/a.bvecs").write_bytes(whole.tobytes())
+    np.save("d/a.bvecs.npy", rows)
+    assert "two files" in refused(run, "apply", "c.safetensors", "d/", "-o", "out/")
+    assert not (tmp_path / "out").exists()
