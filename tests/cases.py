@@ -19,6 +19,7 @@ from isotropy import (
     WeightedRemoval,
     Whitening,
 )
+from isotropy.io.formats import writable
 from isotropy.rows import Rows
 
 
@@ -150,7 +151,7 @@ def fitted(corrector, X, **more):
     return corrector.fit(X, **more)
 
 
-FORMATS = [".arrow", ".feather", ".h5", ".npy", ".npz", ".parquet", ".safetensors"]
+FORMATS = sorted(set(writable()) - {".fvecs", ".hdf5"})
 """Suffixes of files of embeddings that keep names and types, and are written as well as read."""
 
 
