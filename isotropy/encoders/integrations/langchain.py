@@ -168,8 +168,9 @@ class CorrectedEmbeddings(Embeddings):
         >>> from isotropy.encoders.integrations.langchain import CorrectedEmbeddings
         >>> base = DeterministicFakeEmbedding(size=4)
         >>> embeddings = CorrectedEmbeddings(base, AffineMap([0, 0, 0, 1.0]))
-        >>> round(embeddings.embed_documents(["a"])[0][3] - base.embed_documents(["a"])[0][3], 9)
-        -1.0
+        >>> raw = base.embed_documents(["a"])[0][3]
+        >>> float(round(raw - embeddings.embed_documents(["a"])[0][3], 9))
+        1.0
         """
         return self._correction.documents(self.base.embed_documents(texts))
 
