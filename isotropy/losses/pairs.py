@@ -354,9 +354,9 @@ def koleo(X: Tensor, *, eps: float = 1e-6) -> Tensor:
 def _nearest(U: Tensor, live: Tensor) -> Tensor:
     """Index of the living row of largest cosine with each row, itself left out."""
     found = []
+    no_row = torch.where(live, 0.0, -torch.inf).to(U)
     for start in range(0, len(U), _BLOCK):
-        cosines = U[start : start + _BLOCK] @ U.T
-        cosines.masked_fill_(~live, -torch.inf)
+        cosines = torch.addmm(no_row, U[start : start + _BLOCK], U.T)
         cosines.diagonal(start).fill_(-torch.inf)
         found.append(cosines.argmax(1))
     return torch.cat(found)
