@@ -93,6 +93,12 @@ HARD = {
 }
 
 
+# What two ways of computing one thing may differ by, relative to the largest number of the result,
+# whatever the processor: kernels sum in other orders. Bits are compared only where one code path
+# makes both sides, as for a corrector and the one loaded from its file.
+TOLERANCE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
+
+
 # A new corrector joins every contract by a line here. With "pca", directions of equal variance
 # (all without any, once shrunk) have no basis of their own; "zca" needs none.
 CORRECTORS = [

@@ -9,7 +9,23 @@ __all__ = ["AffineModule", "unit_rows"]
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to length one, whatever their scale; a zero row stays zero."""
+    """Rows scaled to length one, whatever their scale; a zero row stays zero.
+
+    Parameters
+    ----------
+    x : torch.Tensor of shape (n, d), floating
+
+    Returns
+    -------
+    torch.Tensor of shape (n, d)
+        Differentiable; the gradient at a zero row is finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> unit_rows(torch.tensor([[0.0, 4e30], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
     if not x.shape[1]:
         return x
     # By the largest entry first: squares would overflow or vanish. A constant, as the length of a
@@ -31,6 +47,13 @@ class AffineModule(torch.nn.Module):
     matrix : ndarray of shape (d, k)
     offset : ndarray of shape (k,)
     normalize : {"none", "before", "after", "both"}, default="none"
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> module = AffineModule(np.ones(2), 2 * np.eye(2), np.zeros(2))
+    >>> module(torch.tensor([1.0, 3.0])).tolist()
+    [0.0, 4.0]
     """
 
     mean: torch.Tensor
@@ -47,7 +70,23 @@ class AffineModule(torch.nn.Module):
             self.register_buffer(name, torch.tensor(np.ascontiguousarray(array, np.float32)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(..., d)`` to ``(..., k)``."""
+        """Map rows of any number of leading dimensions.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (..., d)
+
+        Returns
+        -------
+        torch.Tensor of shape (..., k)
+            Of the floating type of `x`.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> AffineModule(np.ones(2), np.eye(2), np.zeros(2)).forward(torch.ones(3, 4, 2)).shape
+        torch.Size([3, 4, 2])
+        """
         rows = x.reshape(-1, x.shape[-1])
         rows = rows.to(torch.promote_types(rows.dtype, self.matrix.dtype))
         if self.normalize in ("before", "both"):

@@ -35,12 +35,43 @@ class FileError(ValueError):
 
 
 class NoRowsError(FileError):
-    """A file that holds no rows and does not tell their dimension."""
+    """A file that holds no rows and does not tell their dimension.
+
+    Examples
+    --------
+    >>> issubclass(NoRowsError, FileError)
+    True
+    """
 
 
 @contextmanager
 def damage(path: str | os.PathLike[str], kind: str, *errors: type[BaseException]) -> Iterator[None]:
-    """Turn what a parser raises on broken bytes into a `FileError`."""
+    """Turn what a parser raises on broken bytes into a `FileError`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : str
+        What such a file is called, for the message.
+    *errors : type
+        The exceptions of the parser.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    FileError
+        In the place of one of `errors`.
+
+    Examples
+    --------
+    >>> with damage("rows.json", "JSON", KeyError):  # doctest: +ELLIPSIS
+    ...     {}["rows"]
+    Traceback (most recent call last):
+    isotropy.storage.errors.FileError: rows.json: not a readable JSON file, ...
+    """
     try:
         yield
     except FileError:  # a ValueError, as many a parser's

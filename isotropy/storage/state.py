@@ -18,6 +18,17 @@ FORMAT_VERSION = 1
 
 
 def library_version() -> str:
+    """The version of this library, as it was installed.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> library_version() != ""
+    True
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -31,6 +42,21 @@ def contiguous(array: np.ndarray) -> np.ndarray:
 
     A product of an array in another order runs other code, with other last digits. In one order
     what was loaded gives, to the bit, what was saved.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    ndarray
+        The same one where it is in that order already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> contiguous(np.asfortranarray(np.eye(3))).flags.c_contiguous
+    True
     """
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
@@ -38,7 +64,30 @@ def contiguous(array: np.ndarray) -> np.ndarray:
 def save_state(
     path: str | os.PathLike[str], kind: str, info: Mapping[str, Any], arrays: Mapping[str, Any]
 ) -> None:
-    """Save `arrays` and the JSON-able `info` of an object of class `kind`."""
+    """Save the state of an object of class `kind` as a safetensors file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : str
+    info : dict
+        JSON-able.
+    arrays : dict of ndarray
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> path = os.path.join(tempfile.mkdtemp(), "state")
+    >>> save_state(path, "Thing", {"size": 3}, {"a": np.eye(3)})
+    >>> load_state(path)[0]["size"]
+    3
+    """
     header = {"class": kind, "format_version": FORMAT_VERSION, "library_version": library_version()}
     metadata = {"isotropy": json.dumps({**header, **info})}
     tensors = {name: contiguous(array) for name, array in arrays.items()}
@@ -47,7 +96,34 @@ def save_state(
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `save_state` wrote; a ``ValueError`` says what is wrong with any other file."""
+    """Read what `save_state` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    info : dict
+        With "class", "format_version" and "library_version".
+    arrays : dict of ndarray
+        In C order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds something else, is damaged, or is of another format version.
+
+    Examples
+    --------
+    See `save_state`.
+
+    >>> load_state("no such file")
+    Traceback (most recent call last):
+    FileNotFoundError: no such file: no such file.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
@@ -75,7 +151,25 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 def check_arrays(
     path: Any, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Check that the arrays read have the names and shapes given, and hold finite numbers."""
+    """Check that the arrays read have the names and shapes given, and hold finite numbers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What an error names.
+    arrays : dict of ndarray
+    shapes : dict of tuple of int
+
+    Raises
+    ------
+    ValueError
+        If one is missing, too many, of another shape, or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_arrays("state", {"a": np.eye(3)}, {"a": (3, 3)})
+    """
     for name, shape in shapes.items():
         if name not in arrays:
             raise ValueError(f"{path}: the array {name!r} is missing.")

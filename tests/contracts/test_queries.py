@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import fitted
+from cases import TOLERANCE, fitted
 
 import isotropy
 from isotropy import (
@@ -195,8 +195,7 @@ def test_torch_queries_in_their_own_type(any_corrector, dtype):
     Y = found.transform_queries(torch.from_numpy(Q))
     assert isinstance(Y, torch.Tensor) and str(Y.dtype) == f"torch.{dtype}"
     assert wanted.dtype == dtype
-    tolerance = {"float32": 1e-4, "float64": 1e-9}[dtype]
-    np.testing.assert_allclose(Y.numpy(), wanted, atol=tolerance * np.abs(wanted).max())
+    np.testing.assert_allclose(Y.numpy(), wanted, atol=TOLERANCE[dtype] * np.abs(wanted).max())
 
 
 def test_the_way_back_of_queries(corrector):
