@@ -30,7 +30,7 @@ _LONGEST_TEXT = 200
 class Report:
     """What a report shows. `save` writes the page; a notebook shows the summary.
 
-    Attributes
+    Parameters
     ----------
     title : str
     verdict : list of str
@@ -43,6 +43,14 @@ class Report:
     drift : Drift or None
     pictures : dict
         Numbers that the page draws.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.report import report
+    >>> made = report(np.random.default_rng(0).normal(size=(200, 8)), title="Plain rows")
+    >>> made.title, list(made.comparison.scorecards)[:2]
+    ('Plain rows', ['raw', 'centred'])
     """
 
     title: str
@@ -67,7 +75,23 @@ class Report:
         return "\n".join(parts) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page, or with the suffix .md the Markdown; the file appears whole."""
+        """Write the page, or with the suffix .md the Markdown; the file appears whole.
+
+        Parameters
+        ----------
+        path : path
+            Where to write.
+
+        Returns
+        -------
+        pathlib.Path
+            The same.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was there before stays.
+        """
         target = Path(path)
         text = self.to_markdown() if target.suffix == ".md" else self.to_html()
         part = target.with_name(f".{target.name}.part")
@@ -126,7 +150,7 @@ def report(
     texts : sequence of str, optional
         Of the rows: shown at the points of the projection and at hubs.
     against : like `X`, or Moments, optional
-        A reference to hold the rows against, see `isotropy.metrics.drift`.
+        A reference to hold the rows against, see `isotropy.scoring.drift`.
     profile : isotropy.encoders.LayerProfile, optional
         Layers to show.
     title : str, default="Embeddings"

@@ -25,7 +25,7 @@ _AT_A_TIME = 50  # splits that are worked on together, to bound the memory
 class Drift:
     """What `drift` found.
 
-    Attributes
+    Parameters
     ----------
     mean_shift : float
         Distance of the means over the root of the reference's total variance; from 0 up. NaN where

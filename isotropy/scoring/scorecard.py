@@ -31,7 +31,33 @@ MetricNames = Sequence[str] | Literal["all"] | None
 
 @dataclass(frozen=True)
 class Score:
-    """One value, with what helps to read it; None where it is not known."""
+    """One value, with what helps to read it; None where it is not known.
+
+    Parameters
+    ----------
+    value : float
+        NaN where it is undefined.
+    floor : float or None
+        About what as many isotropic Gaussian rows get.
+    ideal : float or None
+        Of a perfectly isotropic distribution.
+    better : {"higher", "lower"} or None
+        Which way is more isotropic; None where it is the ideal, from both sides.
+    low, high : float
+        Ends of the metric's range, which the value never leaves.
+    p_value : float or None
+        How often isotropic rows get as far from the floor.
+    standard_error : float or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import score
+    >>> card = score(np.random.default_rng(0).normal(size=(500, 16)), ["isoscore"])
+    >>> found = card.scores["isoscore"]
+    >>> found.low, found.high, found.ideal, found.better
+    (0.0, 1.0, 1.0, 'higher')
+    """
 
     value: float
     floor: float | None
@@ -49,7 +75,7 @@ class Scorecard(Mapping[str, float]):
 
     A mapping of names to values: ``card["isoscore"]``. `print` shows it as a table.
 
-    Attributes
+    Parameters
     ----------
     scores : dict of str to Score
         Value, floor, ideal, range, p-value and standard error by metric.
@@ -64,6 +90,15 @@ class Scorecard(Mapping[str, float]):
     notes : tuple of str
         What to know when reading the values: that the rows are those a corrector was fitted on, or
         that nothing but rounding noise is left of them, so that every value is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import score
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)) + 1
+    >>> card = score(X, ["mean_cosine", "isoscore"])
+    >>> list(card), round(card["mean_cosine"], 1), card.shape
+    (['mean_cosine', 'isoscore'], 0.5, (500, 16))
     """
 
     scores: dict[str, Score]
@@ -100,7 +135,17 @@ class Scorecard(Mapping[str, float]):
         }
 
     def to_json(self, indent: int | None = 2) -> str:
-        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf"."""
+        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf".
+
+        Parameters
+        ----------
+        indent : int or None, default=2
+            Spaces a level; None for one line.
+
+        Returns
+        -------
+        str
+        """
         return to_json(self.to_dict(), indent)
 
     def to_frame(self) -> Any:
@@ -359,12 +404,21 @@ def _where_known(function: Any, moments: Moments) -> float | None:
 class Comparison:
     """The same metrics before and after each of several correctors.
 
-    Attributes
+    Parameters
     ----------
     scorecards : dict of str to Scorecard
         By corrector; "raw", the rows as they came, is the first.
     correctors : dict of str to corrector
         The fitted ones that were scored, to go on with.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy import MeanRemoval, compare
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)) + 1
+    >>> table = compare(X, {"centred": MeanRemoval()}, ["mean_cosine"])
+    >>> round(table["raw"]["mean_cosine"], 1), table.correctors["centred"].transform(X).shape
+    (0.5, (500, 16))
     """
 
     scorecards: dict[str, Scorecard]
@@ -383,7 +437,17 @@ class Comparison:
         return {name: card.to_dict() for name, card in self.scorecards.items()}
 
     def to_json(self, indent: int | None = 2) -> str:
-        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf"."""
+        """`to_dict` as valid JSON: NaN becomes null, infinities the strings "inf" and "-inf".
+
+        Parameters
+        ----------
+        indent : int or None, default=2
+            Spaces a level; None for one line.
+
+        Returns
+        -------
+        str
+        """
         return to_json(self.to_dict(), indent)
 
     def to_frame(self) -> Any:

@@ -23,7 +23,7 @@ __all__ = ["Interval", "group_moments", "intervals"]
 class Interval:
     """A metric's value with its uncertainty.
 
-    Attributes
+    Parameters
     ----------
     value : float
         Of all rows, as `score` has it.
@@ -146,6 +146,8 @@ def intervals(
     level : float, default=0.95
         That the interval is to cover the value of the distribution with.
     weight_type : {"frequency", "probability"}, default="frequency"
+    random_state : int, default=0
+        Seed of the dealing of rows to groups.
 
     Returns
     -------
