@@ -142,7 +142,7 @@ def test_maps_and_files_are_taken(kit, tmp_path):
 def test_wrong_correctors_are_refused(kit):
     with pytest.raises(NotFittedError):
         kit["make"](kit["base"], MeanRemoval())
-    with pytest.raises(ValueError, match="corrector must be a fitted corrector"):
+    with pytest.raises(ValueError, match="corrector must be a corrector of isotropy"):
         kit["make"](kit["base"], 3)
     narrow = kit["make"](kit["base"], MeanRemoval().fit(np.eye(3)))
     with pytest.raises(ValueError, match="takes 3 dimensions"):
