@@ -13,10 +13,10 @@ import numpy as np
 
 from isotropy.correctors import ComponentRemoval, MeanRemoval, RankWarning, Whitening
 from isotropy.metrics import METRICS, Hubness, hubness, marchenko_pastur_spectrum
-from isotropy.metrics._inputs import eigenvalues, in_memory, is_streamed, uncentred_spectrum
+from isotropy.metrics._inputs import eigenvalues, uncentred_spectrum
 from isotropy.moments import Moments
 from isotropy.report.page import page
-from isotropy.rows.arrays import as_matrix, is_block_source
+from isotropy.rows.door import as_rows
 from isotropy.scoring import Comparison, Drift, Interval, compare, drift, intervals
 
 __all__ = ["Report", "report"]
@@ -178,9 +178,7 @@ def report(
     >>> print(report(X).verdict[0])  # doctest: +ELLIPSIS
     Mean cosine 0.5..., where isotropic rows have 0.00: unrelated rows look alike.
     """
-    if is_streamed(X):
-        X = in_memory(X)
-    rows = as_matrix(X.array if is_block_source(X) else X)
+    rows = as_rows(X).in_memory()
     n = len(rows)
     if n < 3:
         raise ValueError(f"A report needs three rows or more, got {n}.")
@@ -195,7 +193,7 @@ def report(
         warnings.simplefilter("ignore", RankWarning)  # the scorecard tells the rank
         table = compare(rows, chosen)
         kept = np.sort(np.random.default_rng(random_state).permutation(n)[: min(n, _DRAWN_ROWS)])
-        some = in_memory(rows[kept]).astype(np.float32)
+        some = rows[kept].astype(np.float32)
         mapped = {"raw": some}
         for name, corrector in table.correctors.items():
             mapped[name] = corrector.transform(some)

@@ -12,6 +12,7 @@ from isotropy._render import html_table, number, text_table
 from isotropy.metrics._inputs import gather, row_blocks
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
 from isotropy.moments import Moments, fixed_eigh
+from isotropy.rows.door import as_rows
 from isotropy.scoring._groups import deal, quietly
 
 __all__ = ["Drift", "drift"]
@@ -180,6 +181,10 @@ def drift(
     """
     n_resamples = _count("n_resamples", n_resamples, 0)
     n_groups = _count("n_groups", n_groups, 2)
+    if not isinstance(reference, Moments):
+        reference = as_rows(reference, name="reference")
+    if not isinstance(new, Moments):
+        new = as_rows(new, name="new")
     with quietly(reference, new):
         first, second = gather(reference, None), gather(new, None)
         if first.n_features != second.n_features:
@@ -299,7 +304,7 @@ def _splits(
     frame: _Frame, sides: tuple[Any, Any], n_resamples: int, n_groups: int, seed: int
 ) -> np.ndarray:
     """The statistics of the sides as they are, in the first line, and of random splits."""
-    sizes = [int(X.shape[0]) if hasattr(X, "shape") else len(X) for X in sides]
+    sizes = [len(X) for X in sides]
     small = int(sizes[1] < sizes[0])
     n_small, n_large = sizes[small], sizes[1 - small]
     size, few, many = _grouping(n_small, n_large, n_groups)

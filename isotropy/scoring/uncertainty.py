@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from isotropy.metrics._inputs import NeedsRows, WeightType, in_memory, is_streamed
+from isotropy.metrics._inputs import NeedsRows, WeightType
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments
-from isotropy.rows.arrays import as_matrix, check_weights, is_block_source, raise_on_bad_row
+from isotropy.rows.arrays import check_weights, raise_on_bad_row
+from isotropy.rows.door import as_rows
+from isotropy.rows.source import Rows
 from isotropy.scoring._groups import deal, quietly
 from isotropy.scoring.scorecard import known
 
@@ -96,8 +98,8 @@ def group_moments(
     >>> sorted(group.n_rows for group in groups)
     [10, 10, 10, 10, 10, 10, 10, 11, 11, 11]
     """
-    source = X if is_block_source(X) else as_matrix(X)
-    n = int(source.shape[0])
+    source = as_rows(X)
+    n = len(source)
     if isinstance(n_groups, bool) or n_groups != int(n_groups) or not 2 <= n_groups <= n:
         raise ValueError(
             f"n_groups must be an integer from 2 to the number of rows, {n}, got {n_groups!r}."
@@ -116,11 +118,11 @@ def group_moments(
     return groups
 
 
-def _blocks(source: Any) -> Iterator[Any]:
-    if is_streamed(source):
-        yield from source.blocks()
+def _blocks(rows: Rows) -> Iterator[Any]:
+    if rows.array is None:
+        yield from rows.blocks()
     else:
-        yield source.array if is_block_source(source) else source
+        yield rows.array
 
 
 def intervals(
@@ -193,7 +195,7 @@ def intervals(
         if len(X) < 2:
             raise ValueError("One group has no other to be held against: give two Moments or more.")
     else:
-        rows = X if is_block_source(X) else as_matrix(X)
+        rows = as_rows(X)
     with quietly(*(X if rows is None else [rows])):
         groups = X
         if rows is not None:
@@ -244,9 +246,9 @@ def _of_rows(
     weight_type: WeightType,
     random_state: int,
 ) -> list[float]:
-    if rows is None or is_streamed(rows):
+    if rows is None or rows.array is None:
         raise NeedsRows(f"{metric.name} needs the rows in memory, as an array.")
-    X = rows.array if is_block_source(rows) else rows
+    X = rows.array
     weights = check_weights(sample_weight, len(X))
     group = deal(len(X), n_groups, np.random.default_rng(random_state))
     compute: Callable[..., float] = metric.function
@@ -265,7 +267,7 @@ def _whole_value(
         return metric.function(whole)
     if rows is None:
         raise NeedsRows(f"{metric.name} needs the rows in memory, as an array.")
-    return metric.function(in_memory(rows), sample_weight, weight_type=weight_type)
+    return metric.function(rows.in_memory(), sample_weight, weight_type=weight_type)
 
 
 def _none(value: float, reason: str) -> Interval:
