@@ -103,17 +103,41 @@ class AffineMap:
 
     @property
     def n_features_in(self) -> int:
-        """Dimensions d of the rows that go in."""
+        """Dimensions d of the rows that go in.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap(np.ones(3), np.eye(3)[:, :2]).n_features_in
+        3
+        """
         return self.mean.size
 
     @property
     def n_features_out(self) -> int:
-        """Dimensions k of the rows that come out."""
+        """Dimensions k of the rows that come out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap(np.ones(3), np.eye(3)[:, :2]).n_features_out
+        2
+        """
         return self.offset.size
 
     @property
     def matrix(self) -> np.ndarray:
-        """The linear part A, dense, of shape (d, k)."""
+        """The linear part A, dense, of shape (d, k).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap(np.ones(2)).matrix.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
         if self._dense is not None:
             return self._dense
         eye = np.eye(self.n_features_in)
@@ -121,7 +145,15 @@ class AffineMap:
 
     @property
     def bias(self) -> np.ndarray:
-        """The constant c of ``y = x A + c``, shape (k,): what a Dense layer wants."""
+        """The constant c of ``y = x A + c``, shape (k,): what a Dense layer wants.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import AffineMap
+        >>> AffineMap(np.ones(2), 2 * np.eye(2)).bias.tolist()
+        [-2.0, -2.0]
+        """
         return self.offset - self.mean @ self.matrix
 
     # -- applying ----------------------------------------------------------------------------

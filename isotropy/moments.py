@@ -391,7 +391,15 @@ class Moments:
 
     @property
     def n_effective(self) -> float:
-        """Number of rows the weights amount to: their sum, or Kish's size for probabilities."""
+        """Number of rows the weights amount to: their sum, or Kish's size for probabilities.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import Moments
+        >>> Moments().update(np.eye(3), [1, 2, 2]).n_effective
+        5.0
+        """
         if self.weight_type == "frequency" or not self.total_weight2:
             return self.total_weight
         return self.total_weight**2 / self.total_weight2

@@ -24,11 +24,30 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     removed, and a file that was at `path` stays as it was. Readers of that file, memory maps
     included, keep seeing the old content. A symbolic link is followed.
 
+    Parameters
+    ----------
+    path : str or path-like
+
+    Yields
+    ------
+    binary file
+
     Raises
     ------
     FileError
         If the folder is missing, the place is taken by something other than a file, nothing can
         be written there, or the disk is full.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "rows.bin")
+    >>> with whole_file(path) as file:
+    ...     written = file.write(b"rows")
+    ...     os.path.exists(path)
+    False
+    >>> os.path.exists(path)
+    True
     """
     path = Path(path)
     with _refusal(path):
@@ -55,10 +74,28 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A folder to fill, which takes its place at `path` when the block ends well.
 
+    Parameters
+    ----------
+    path : str or path-like
+
+    Yields
+    ------
+    Path
+        A temporary folder beside it.
+
     Raises
     ------
     FileError
         If something is at `path` but an empty folder, or nothing can be written there.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "rows")
+    >>> with whole_folder(path) as folder:
+    ...     written = (folder / "a.txt").write_text("a")
+    >>> os.listdir(path)
+    ['a.txt']
     """
     target = check_folder(path)
     temporary = target.with_name(f".isotropy-{uuid.uuid4().hex}.tmp")
@@ -74,7 +111,28 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_folder(path: str | os.PathLike[str]) -> Path:
-    """The path, if a folder can come into being there; a `FileError` says what is in the way."""
+    """The path, if a folder can come into being there.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Path
+        Absolute.
+
+    Raises
+    ------
+    FileError
+        If something is in the way; the message says what.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> check_folder(os.path.join(tempfile.mkdtemp(), "new")).name
+    'new'
+    """
     target = Path(path).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileError(Path(path), "exists and is not an empty folder; choose another name.")
