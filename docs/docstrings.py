@@ -45,12 +45,14 @@ def public_objects(parts: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def methods(cls: type) -> Iterator[tuple[str, FunctionType]]:
-    """Public methods written in our own classes, inherited ones where they are written."""
+    """Public methods of our own classes, where they are written and first documented."""
     for name, raw in vars(cls).items():
         function = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
         if name.startswith("_") or not isinstance(function, FunctionType):
             continue
-        if function.__module__.startswith("isotropy"):
+        told = function.__doc__ or not inspect.getdoc(getattr(cls, name))
+        field = function.__name__ != name  # a dataclass keeps the default of a field here
+        if function.__module__.startswith("isotropy") and told and not field:
             yield name, function
 
 
