@@ -19,7 +19,6 @@ __all__ = [
     "UnitRows",
     "eigenvalues",
     "gather",
-    "in_memory",
     "rescaled",
     "row_blocks",
     "uncentred_spectrum",
@@ -91,16 +90,6 @@ def rescaled(X: Any) -> Rows:
     if not np.isfinite(size) or size == 0 or 1 / _FOURTH_POWERS_FIT < size < _FOURTH_POWERS_FIT:
         return rows
     return as_rows(np.ldexp(array, -int(np.frexp(size)[1])))
-
-
-def is_streamed(X: Any) -> bool:
-    """Whether the rows of `X` come in blocks only, with no array behind them."""
-    return as_rows(X).array is None
-
-
-def in_memory(X: Any) -> np.ndarray:
-    """All rows of `X` as one numpy array; nothing is copied that is one already."""
-    return as_rows(X).in_memory()
 
 
 def row_blocks(X: Any, sample_weight: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

@@ -32,44 +32,6 @@ def namespace(X: Any) -> ModuleType:
     return np
 
 
-def is_block_source(X: Any) -> bool:
-    """Whether `X` hands its rows out in blocks, as `isotropy.io.Rows` does."""
-    return callable(getattr(X, "blocks", None)) and hasattr(X, "shape")
-
-
-def is_dask(X: Any) -> bool:
-    """Whether `X` is a Dask array, dataframe, series or bag, without importing Dask."""
-    root = type(X).__module__.partition(".")[0]
-    return root in ("dask", "dask_expr") and hasattr(X, "__dask_graph__")
-
-
-def as_matrix(X: Any, *, name: str = "X") -> Any:
-    """Check that `X` is a real matrix of rows; torch stays torch, all else becomes numpy.
-
-    Nothing is copied that is an array already. A torch tensor on the CPU whose type numpy
-    knows becomes a numpy view: one code path then serves both.
-    """
-    if is_torch(X):
-        X = X.detach()
-        if X.is_complex():
-            raise ValueError(f"{name} is complex; embeddings are real numbers.")
-        if X.device.type == "cpu" and X.dtype.itemsize and str(X.dtype) != "torch.bfloat16":
-            X = X.numpy()
-    elif not isinstance(X, np.ndarray):
-        X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(
-            f"{name} must be 2-D (rows x dimensions), got {X.ndim}-D of shape {tuple(X.shape)}. "
-            "Reshape your data: X.reshape(1, -1) makes one row of a single vector."
-        )
-    if isinstance(X, np.ndarray):
-        if X.dtype == object:
-            X = X.astype(np.float64)
-        if X.dtype.kind not in "fiub":
-            raise ValueError(f"{name} must hold real numbers, got dtype {X.dtype}.")
-    return X
-
-
 def numpy_dtype(X: Any) -> np.dtype[Any]:
     """The numpy type that holds the numbers of an array, numpy or torch, exactly."""
     if not is_torch(X):

@@ -12,13 +12,13 @@ import numpy as np
 
 from isotropy.rows.arrays import (
     BLOCK_BYTES,
-    as_matrix,
     is_torch,
     single_threaded_blas,
     unit_roundoff,
     workers_for,
     working_block,
 )
+from isotropy.rows.door import as_rows
 from isotropy.rows.passes import Buffers, Pass, RawSums
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Lane:
                 self._queue.get_nowait()
 
     def add(self, start: int, block: Any, weights: np.ndarray | None) -> None:
-        block = as_matrix(block)
+        block = as_rows(block).array
         if not len(block):
             return
         d = block.shape[1]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from isotropy.rows.arrays import (
-    as_matrix,
     block_rows,
     dtype_in,
     is_torch,
@@ -97,7 +96,7 @@ class Pass:
         seen: int = 0,
         first_row: int = 0,
     ) -> None:
-        self.X, self.weights = as_matrix(X), weights
+        self.X, self.weights = X, weights
         self.order, self.unit = order, unit
         self.normalize, self.frequency, self.first_row = normalize, frequency, first_row
         self.n, self.d = self.X.shape

@@ -16,7 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from isotropy._optional import require
 from isotropy._render import html_table, markdown_table, number, text_table
-from isotropy.metrics._inputs import NeedsRows, WeightType, gather, in_memory
+from isotropy.metrics._inputs import NeedsRows, WeightType, gather
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments, is_small
 from isotropy.rows.dask import DaskRows
@@ -610,7 +610,7 @@ def _card_after(corrector: Any, rows: Any, before: Moments, how: tuple[Any, ...]
         return _score_mapped(corrector, rows, chosen)
     corrected: Any = _corrected(rows, corrector)
     if any(metric.needs == "rows" for metric in chosen) and not isinstance(corrected, DaskRows):
-        corrected = in_memory(corrected)
+        corrected = as_rows(corrected).in_memory()
     moments = _gather_for(chosen, corrected, sample_weight, weight_type)
     moments.noise = max(moments.noise, _noise_after(corrector, before))
     return _score(corrected, moments, chosen, left_out, sample_weight, weight_type)
@@ -668,7 +668,7 @@ def _fitted(
     if from_moments and not normalizes and weighs == moments.weight_type:
         return fitted.fit_moments(moments)
     if not from_moments:
-        rows = in_memory(rows)
+        rows = as_rows(rows).in_memory()
     if sample_weight is None:
         return fitted.fit(rows)
     if not has_fit_parameter(fitted, "sample_weight"):
