@@ -7,20 +7,17 @@ import json
 from importlib.resources import files
 from math import isnan
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isotropy._render import number
 from isotropy.metrics import METRICS
 from isotropy.storage.state import library_version
 
-if TYPE_CHECKING:
-    from isotropy.report.build import Report
-
 __all__ = ["page"]
 
 
-def page(report: Report) -> str:
-    """The whole page of a report."""
+def page(report: Any) -> str:
+    """The whole page of a `Report`."""
     text = html.escape
     n, d = report.comparison["raw"].shape
     folder = files("isotropy.report")
@@ -46,7 +43,7 @@ def page(report: Report) -> str:
     )
 
 
-def _remarks(report: Report) -> list[str]:
+def _remarks(report: Any) -> list[str]:
     """What to know when reading the scorecard, each sentence once."""
     cards = report.comparison.scorecards
     said = dict.fromkeys(note for card in cards.values() for note in card.notes)
@@ -62,7 +59,7 @@ def _cells(tag: str, cells: list[str]) -> str:
     return "".join(f"<{tag}>{cell}</{tag}>" for cell in cells)
 
 
-def _scorecard(report: Report) -> str:
+def _scorecard(report: Any) -> str:
     cards = report.comparison.scorecards
     names = [html.escape(name) for name in cards]
     header = ["metric", names[0], "interval", *names[1:], "floor", "ideal"]
@@ -81,7 +78,7 @@ def _scorecard(report: Report) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def _hubs(report: Report) -> str:
+def _hubs(report: Any) -> str:
     found: list[dict[str, Any]] = report.pictures.get("hubs", [])
     if report.hubness is None or not found:
         return ""
@@ -99,7 +96,7 @@ def _hubs(report: Report) -> str:
     )
 
 
-def _drift(report: Report) -> str:
+def _drift(report: Any) -> str:
     if report.drift is None:
         return ""
     return (

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from queue import Full, Queue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from isotropy.rows.arrays import (
 )
 from isotropy.rows.door import as_rows
 from isotropy.rows.passes import Buffers, Pass, RawSums
-
-if TYPE_CHECKING:
-    from isotropy.moments import Moments
 
 __all__ = ["gather", "prefetch", "rows_at_a_time"]
 
@@ -43,7 +40,7 @@ def rows_at_a_time(rows: Any) -> int:
 
 def gather(
     blocks: Iterator[Any],
-    empty: Moments,
+    empty: Any,
     n_rows: int,
     weights: np.ndarray | None = None,
     *,
@@ -51,7 +48,7 @@ def gather(
     first_row: int = 0,
     device: Any = None,
     stop: Callable[[], bool] | None = None,
-) -> tuple[Moments, int]:
+) -> tuple[Any, int]:
     """Moments of the rows of `blocks`, and the number of the row after the last one taken.
 
     The calling thread reads; the blocks go to the other threads in turn, so the sums are the same
@@ -116,7 +113,7 @@ def gather(
 class _Lane:
     """One thread that sums: a shift is kept as long as it suits the rows that come."""
 
-    def __init__(self, empty: Moments, n_rows: int, first_row: int) -> None:
+    def __init__(self, empty: Any, n_rows: int, first_row: int) -> None:
         self.failed: tuple[int, BaseException] | None = None
         self._total, self._n_rows, self._first_row = empty.copy(), n_rows, first_row
         self._empty = empty
@@ -186,7 +183,7 @@ class _Lane:
             self._total._absorb(self._total._centred(self._sums, self._run, self._eps))
         self._run = None
 
-    def result(self) -> Moments:
+    def result(self) -> Any:
         self._flush()
         return self._total
 
