@@ -48,6 +48,9 @@ class AffineMap:
         The (pseudo-)inverse of A, where it is known in a closed form.
     removed : pair of arrays of shapes (d, r) and (r, d), optional
         In the place of `matrix`: A = I - L R, applied in O(n d r).
+    center : array of shape (d,), optional
+        The mean of the rows that the map was made of, where it is known: what `about` goes by when
+        only a share of the mean is subtracted.
 
     Attributes
     ----------
@@ -74,8 +77,10 @@ class AffineMap:
         *,
         inverse: Any = None,
         removed: tuple[Any, Any] | None = None,
+        center: Any = None,
     ) -> None:
         self.mean = _finite("mean", mean, 1)
+        self.center = None if center is None else self._row("center", center)
         d = self.mean.size
         if matrix is not None and removed is not None:
             raise ValueError("Give matrix or removed, not both: each is the linear part.")
@@ -286,9 +291,9 @@ class AffineMap:
         mean : array of shape (d,)
             The mean of the other rows.
         of : array of shape (d,), optional
-            The row whose place it takes, usually the mean of the rows that the map was made of. By
-            default what the map subtracts; where it subtracts nothing, the row that goes to zero. A
-            map that neither subtracts nor adds anything then stays as it is.
+            The row whose place it takes. By default the `center` of the map; where that is not
+            known, what the map subtracts, and where it subtracts nothing, the row that goes to
+            zero. A map that neither subtracts nor adds anything then stays as it is.
 
         Returns
         -------
@@ -312,6 +317,8 @@ class AffineMap:
         if of is None:
             if not (self.mean.any() or self.offset.any()):
                 return self
+            of = self.center
+        if of is None:
             of = self.mean if self.mean.any() else -self.offset @ self._way_back()
         of = self._row("of", of)
         key = mean.tobytes() + of.tobytes()
@@ -319,6 +326,7 @@ class AffineMap:
             moved = copy.copy(self)
             moved.mean, moved.offset = mean, contiguous(self._rest(of))
             moved._cast, moved._moved = {}, {}
+            moved.center = mean
             self._moved = {key: moved}
         return self._moved[key]
 
@@ -394,8 +402,8 @@ class AffineMap:
         Returns
         -------
         dict of ndarray
-            "mean" and "offset", and of "matrix", "inverse", "removed_left" and "removed_right"
-            those that the map holds; float64, in C order.
+            "mean" and "offset", and of "center", "matrix", "inverse", "removed_left" and
+            "removed_right" those that the map holds; float64, in C order.
 
         Examples
         --------
@@ -405,6 +413,8 @@ class AffineMap:
         ['mean', 'offset']
         """
         arrays = {"mean": self.mean, "offset": self.offset}
+        if self.center is not None:
+            arrays["center"] = self.center
         if self._dense is not None:
             arrays["matrix"] = self._dense
         if self._inverse is not None:

@@ -27,7 +27,19 @@ KERNELS = {
     "Zen": {"avx2", "fma"},
     "SkylakeX": {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
 }
-NUMERICAL = ["test_moments.py", "correctors", "gaussianize/test_rbig.py", "metrics", "contracts"]
+NUMERICAL = [
+    "test_moments.py",
+    "test_ranking.py",
+    "rows",
+    "correctors",
+    "gaussianize",
+    "metrics",
+    "scoring",
+    "choose",
+    "search",
+    "losses/test_losses.py",
+    "contracts",
+]
 FAST = [
     "test_moments.py",
     "contracts/test_state.py",

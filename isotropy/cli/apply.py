@@ -43,11 +43,17 @@ def apply(
     """Correct embeddings with a fitted corrector, block by block."""
     from isotropy import load
     from isotropy.cli._progress import counter
+    from isotropy.export.parts import knows_queries
     from isotropy.io import open_rows
     from isotropy.jobs import correct
 
     estimator = load(corrector)
     if queries:
+        if not knows_queries(estimator):
+            raise ValueError(
+                f"{corrector}: was fitted without queries, so it has no map of their own. Fit it "
+                "with `isotropy fit --queries`, or leave --queries out."
+            )
         estimator = estimator.for_queries()
     if output is None and new_column is None:
         raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")

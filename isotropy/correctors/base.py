@@ -619,6 +619,7 @@ class AffineCorrector(Corrector):
 
     def _finish(self, moments: Moments) -> None:
         self.affine_map_ = self._solve(moments)
+        self.affine_map_.center = moments.mean
         self.moments_, self.mean_ = moments, moments.mean
         self.n_features_in_, self.n_samples_seen_ = moments.n_features, moments.n_rows
 

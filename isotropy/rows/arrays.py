@@ -191,6 +191,8 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
         return None
     if is_torch(sample_weight):
         sample_weight = sample_weight.detach().cpu().numpy()
+    if np.ma.is_masked(sample_weight):
+        raise ValueError("sample_weight is a masked array with masked values: fill them.")
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.ndim == 0:
         weights = np.full(n, float(weights))

@@ -19,6 +19,7 @@ from isotropy._render import html_table, markdown_table, number, text_table
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments, is_small
+from isotropy.rows.arrays import check_weights
 from isotropy.rows.dask import DaskRows
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import MappedRows, MemoryRows, Rows
@@ -676,6 +677,11 @@ def _fitted(
             f"corrector {name!r} takes no sample_weight. Fit it first, in the way it can be "
             "weighted, and say refit=False."
         )
+    if moments.weight_type == "probability" and weighs == "frequency":
+        # It counts weights as rows, so they must add up to as many rows as they are worth.
+        weights = check_weights(sample_weight, len(as_rows(rows)))
+        assert weights is not None
+        sample_weight = weights * (moments.n_effective / weights.sum())
     return fitted.fit(rows, sample_weight=sample_weight)
 
 

@@ -206,6 +206,12 @@ def test_correctors_that_are_not_affine_are_fitted_and_applied_too(run, rows, na
     assert "row 250 of bad.npy" in told
 
 
+def test_queries_are_not_applied_a_map_that_is_not_theirs(run, rows):
+    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    told = refused(run, "apply", "c.safetensors", "rows.npy", "-o", "q.npy", "--queries")
+    assert "fitted without queries" in told
+
+
 def test_an_output_never_lies_among_the_inputs(run, rows, tmp_path):
     run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
     (tmp_path / "d").mkdir()

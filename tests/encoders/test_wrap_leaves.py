@@ -157,6 +157,12 @@ def test_queries_that_a_corrector_knows_are_used(tmp_path):
         wrapped = wrap(encoder, None, given, queries=TEXTS, normalize=False)
         np.testing.assert_allclose(wrapped.encode_query(TEXTS), found, atol=1e-4)
 
+    # A map knows what it was made about, whatever share of the mean it removes.
+    partial = MeanRemoval(strength=0.5).fit(ROWS).affine_map_
+    wrapped = wrap(encoder, None, partial, queries=TEXTS, normalize=False)
+    gap = wrapped.encode_query(TEXTS) - wrapped.encode_document(TEXTS)
+    np.testing.assert_allclose(gap, 0, atol=1e-4)
+
 
 def clone_without_queries(corrector):
     return Whitening().fit(ROWS)

@@ -186,6 +186,13 @@ def test_masked_values_are_never_learned_from():
             use(bad)
 
 
+def test_masked_weights_are_refused():
+    weights = np.ma.masked_array(np.ones(60), mask=np.arange(60) == 3)
+    for use in (MeanRemoval().fit, Moments.from_rows):
+        with pytest.raises(ValueError, match="sample_weight is a masked array"):
+            use(X, sample_weight=weights)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_unit_rows_have_length_one_at_every_scale(dtype):
     info = np.finfo(dtype)

@@ -10,9 +10,11 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from isotropy import (
+    AutoCorrector,
     ComponentRemoval,
     MeanRemoval,
     Moments,
+    RotationGaussianizer,
     Whitening,
     compare,
     score,
@@ -159,6 +161,22 @@ def test_correctors_are_fitted_with_the_weights_as_the_caller_means_them(kind):
     assert np.trace(Moments.from_rows(y, weights, weight_type=kind).covariance()) == pytest.approx(
         4, rel=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "weighed",
+    [ComponentRemoval(1), AutoCorrector([Whitening()]), RotationGaussianizer(2, random_state=0)],
+    ids=lambda corrector: type(corrector).__name__,
+)
+def test_probabilities_are_relative_for_correctors_that_count_rows_too(weighed):
+    X, weights = rows(60, 4), np.random.default_rng(0).random(60) + 0.1
+    weights[::9] = 0
+    found = [
+        compare(X, {"c": weighed}, ["isoscore_plain"], scaled, weight_type="probability")["c"]
+        for scaled in (weights, weights / weights.sum(), weights * 1e4)
+    ]
+    values = [card["isoscore_plain"] for card in found]
+    np.testing.assert_allclose(values, values[0], rtol=1e-6)
 
 
 def test_errors_of_a_fit_reach_the_caller():
