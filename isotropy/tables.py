@@ -168,9 +168,10 @@ class Table(Mapping[str, Any]):
         """
         if default and name not in self:
             return default[0]
-        thing = self[name]
-        del self._entries[name]
-        return thing
+        try:
+            return self[name]
+        finally:
+            self._entries.pop(name, None)
 
     def name_of(self, thing: Any) -> str | None:
         """The name under which a class or function stands in the table.
@@ -202,7 +203,13 @@ class Table(Mapping[str, Any]):
             raise UnknownNameError(self._no(name))
         entry = self._entries[name]
         if isinstance(entry, str):
-            entry = self._entries[name] = _import(entry)
+            try:
+                entry = self._entries[name] = _import(entry)
+            except (ImportError, AttributeError) as error:
+                raise ImportError(
+                    f"The {self.kind} {name!r} stands in the table as {entry!r}, which cannot be "
+                    f"imported ({error})."
+                ) from error
         return entry
 
     def __contains__(self, name: object) -> bool:

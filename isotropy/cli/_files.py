@@ -45,10 +45,14 @@ def _saved_class(path: Path) -> str | None:
 
 def read_weights(path: Path, n: int) -> np.ndarray:
     """One weight a row, from a `.npy` file."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
     try:
         weights = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable .npy file ({error}).") from error
+        raise ValueError(
+            f"{path}: not a readable file of weights; wanted a .npy file of {n} numbers."
+        ) from error
     checked = check_weights(weights, n)
     assert checked is not None
     return checked
@@ -58,6 +62,8 @@ def read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of row numbers and their scores, from a file of three columns."""
     try:
         text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: could not be read ({error}).") from error
     pairs, scores = [], []

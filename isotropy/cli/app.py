@@ -122,5 +122,7 @@ def main(args: list[str] | None = None) -> None:
             app(args)
         except (ValueError, OSError, ImportError, MemoryError) as error:
             message = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, FileNotFoundError) and error.filename is not None:
+                message = f"{error.filename}: no such file."
             typer.echo(f"isotropy: error: {message}", err=True)
             sys.exit(2)

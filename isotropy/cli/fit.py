@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from isotropy.cli._files import (
 )
 from isotropy.cli._options import AsJson, Column, Embeddings
 from isotropy.rows import BadRowError
+from isotropy.tables import CORRECTORS
 
 __all__ = ["fit"]
 
@@ -58,6 +60,7 @@ def fit(
     from isotropy.io import open_rows
 
     estimator = parse_corrector(corrector)
+    _check_pairs(corrector, estimator, pairs)
     check_corrector_file(output, embeddings, queries, weights, pairs, checkpoint)
     if checkpoint is not None and checkpoint.absolute() == output.absolute():
         raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
@@ -94,6 +97,17 @@ def fit(
         "{corrector} fitted on {rows:,} rows: {n_features_in} -> {n_features_out} dimensions. "
         "Written to {file}",
     )
+
+
+def _check_pairs(spec: str, estimator: Any, pairs: Path | None) -> None:
+    """Refuse pairs for a corrector that learns nothing from them, and such a one without them."""
+    name = spec.partition(":")[0]
+    if pairs is not None and "pairs" not in signature(estimator.fit).parameters:
+        able = [n for n, cls in CORRECTORS.items() if "pairs" in signature(cls.fit).parameters]
+        raise ValueError(f"--pairs: {name} learns from no pairs; {', '.join(able)} do.")
+    learns = "pairs" in signature(estimator.fit).parameters
+    if pairs is None and learns and not hasattr(estimator, "fit_moments"):
+        raise ValueError(f"{name} learns from pairs: name their file by --pairs.")
 
 
 def _moments(estimator: Any, rows: Any, weight: Any, checkpoint: Path | None, every: float) -> Any:

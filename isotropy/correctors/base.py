@@ -605,6 +605,10 @@ class AffineCorrector(Corrector):
         [2.0, 5.0]
         """
         check_normalize(self.normalize)
+        if not isinstance(moments, Moments):
+            raise TypeError(
+                f"moments must be Moments, got {type(moments).__name__}; fit(X) learns from rows."
+            )
         wanted = self._new_moments()
         for option in ("normalize", "weight_type"):
             mine, theirs = getattr(wanted, option), getattr(moments, option)

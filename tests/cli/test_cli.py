@@ -206,6 +206,21 @@ def test_correctors_that_are_not_affine_are_fitted_and_applied_too(run, rows, na
     assert "row 250 of bad.npy" in told
 
 
+def test_pairs_go_to_what_learns_from_pairs(run, rows, tmp_path):
+    (tmp_path / "pairs.csv").write_text("0,1,1.0\n2,3,0.0\n4,5,0.5\n")
+    told = refused(run, "fit", "rows.npy", "-o", "c.safetensors", "--pairs", "pairs.csv")
+    assert "pair-whitening" in told and "whitening learns from no pairs" in told
+    assert "--pairs" in refused(run, "fit", "rows.npy", "-o", "c.st", "-c", "pair-whitening")
+    for option in ("--weights", "--queries", "--pairs"):
+        told = refused(
+            run, "fit", "rows.npy", "-o", "c.safetensors", "-c", "auto-corrector", option, "no.npy"
+        )
+        assert "no.npy" in told and "Errno" not in told
+    (tmp_path / "texts.txt").write_text("one text\n")
+    told = refused(run, "fit", "rows.npy", "-o", "c.safetensors", "--weights", "texts.txt")
+    assert "a .npy file of 300 numbers" in told and "pickle" not in told
+
+
 def test_queries_are_not_applied_a_map_that_is_not_theirs(run, rows):
     run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
     told = refused(run, "apply", "c.safetensors", "rows.npy", "-o", "q.npy", "--queries")

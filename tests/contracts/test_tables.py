@@ -46,7 +46,7 @@ def test_looking_at_names_imports_nothing():
     assert "odd" in shapes
     assert "even" not in shapes
     assert len(shapes) == 1
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ImportError):
         shapes["odd"]
 
 
@@ -440,3 +440,12 @@ def test_a_command_loads_itself_alone():
     assert "isotropy.cli.score" in commands
     assert "isotropy.cli.fit" not in commands
     assert "torch" not in found
+
+
+def test_an_entry_that_cannot_be_imported_is_named_and_can_be_taken_out():
+    table = Table("shape", {"round": "no_such_module:Round"})
+    with pytest.raises(ImportError, match="'round' stands in the table as 'no_such_module:Round'"):
+        table["round"]
+    with pytest.raises(ImportError):
+        table.pop("round")
+    assert not len(table)
