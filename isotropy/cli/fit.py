@@ -73,14 +73,7 @@ def fit(
     elif checkpoint is not None:
         raise ValueError(f"--checkpoint: {corrector} learns from rows, all at once.")
     else:
-        if pairs is not None:
-            asked["pairs"], asked["pair_scores"] = read_pairs(pairs)
-        if hasattr(asked.get("queries"), "in_memory"):
-            asked["queries"] = asked["queries"].in_memory()
-        try:
-            estimator.fit(rows.in_memory(), sample_weight=weight, **asked)
-        except BadRowError as error:
-            raise error.at(rows.locate(error.row)) from None
+        _learn(estimator, rows, weight, pairs, asked)
     estimator.save(output, **({"moments": True} if save_moments else {}))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -108,6 +101,16 @@ def _check_pairs(spec: str, estimator: Any, pairs: Path | None) -> None:
     learns = "pairs" in signature(estimator.fit).parameters
     if pairs is None and learns and not hasattr(estimator, "fit_moments"):
         raise ValueError(f"{name} learns from pairs: name their file by --pairs.")
+
+
+def _learn(estimator: Any, rows: Any, weight: Any, pairs: Path | None, asked: Any) -> None:
+    """Fit a corrector that needs the rows themselves."""
+    if pairs is not None:
+        asked["pairs"], asked["pair_scores"] = read_pairs(pairs)
+    try:
+        estimator.fit(rows, sample_weight=weight, **asked)
+    except BadRowError as error:
+        raise error.at(rows.locate(error.row)) from None
 
 
 def _moments(estimator: Any, rows: Any, weight: Any, checkpoint: Path | None, every: float) -> Any:
