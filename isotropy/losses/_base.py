@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -35,7 +36,8 @@ def full_precision(function: Function) -> Function:
         rows = as_rows(X)
         given = [as_rows(a) if isinstance(a, Tensor) else a for a in args]
         with torch.autocast(rows.device.type, enabled=False):
-            return function(rows, *given, **kwargs)
+            value = function(rows, *given, **kwargs)
+            return only_of_finite(value, rows, *(a for a in given if isinstance(a, Tensor)))
 
     return run  # type: ignore[return-value]
 
@@ -43,6 +45,19 @@ def full_precision(function: Function) -> Function:
 def nothing(*tensors: Tensor) -> Tensor:
     """A zero that gradients pass through: what too few rows give."""
     return torch.stack([(0 * X).sum() for X in tensors]).sum()
+
+
+def only_of_finite(value: Tensor, *tensors: Tensor) -> Tensor:
+    """`value`; NaN, its gradient too, where a tensor holds NaN or infinity.
+
+    Zero rows and rows without spread are left out by comparisons, which NaN would slip through.
+    """
+    for X in tensors:
+        if X.numel():
+            least, most = torch.aminmax(X.detach())  # both NaN where an entry is
+            finite = torch.isfinite(least) & torch.isfinite(most)
+            value = value * torch.where(finite, 1.0, torch.nan).to(value)
+    return value
 
 
 def unit_rows(X: Tensor) -> Tensor:
@@ -185,7 +200,7 @@ class Regularizer(nn.Module):
 
     def _measured(self, rows: list[Tensor]) -> Tensor:
         with torch.autocast(rows[0].device.type, enabled=False):
-            return self.measure(*rows)
+            return only_of_finite(self.measure(*rows), *rows)
 
     def measure(self, X: Tensor) -> Tensor:
         """The loss of rows of float32 or float64, which a new loss defines.
@@ -445,7 +460,8 @@ class RowRegularizer(Regularizer):
 
     def __init__(self, *, queue: int = 0, gather: bool = False) -> None:
         super().__init__(gather=gather)
-        if isinstance(queue, bool) or queue != int(queue) or queue < 0:
+        number = isinstance(queue, Real) and not isinstance(queue, bool)
+        if not number or not float(queue).is_integer() or queue < 0:
             raise ValueError(f"queue must be a number of rows, 0 or more, got {queue!r}.")
         self.queue = int(queue)
 

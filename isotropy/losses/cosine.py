@@ -36,7 +36,7 @@ class _MeanOfUnitRows(torch.autograd.Function):
         for start in range(0, len(X), step):
             block = X[start : start + step]
             own = _inverse_lengths(block, inverse[start : start + step])
-            total += own @ block
+            total += own @ block if _is_finite(own) else unit_rows(block).sum(0)
         n = (inverse > 0).sum()
         mean = (total / n.clamp(min=1)).to(X.dtype)
         ctx.save_for_backward(X, inverse, n)
@@ -54,6 +54,9 @@ class _MeanOfUnitRows(torch.autograd.Function):
             out, step = torch.empty_like(X), _rows_at_once(X)
             for start in range(0, len(X), step):
                 block, own = X[start : start + step], inverse[start : start + step]
+                if not _is_finite(own):
+                    out[start : start + step] = _plain_gradient(block, gradient)
+                    continue
                 along = (block @ gradient) * own * own
                 into = out[start : start + step]
                 # (g - (g.x^) x^) / |x|
@@ -67,6 +70,17 @@ def _mean_of_unit_rows(X: Tensor) -> tuple[Tensor, Tensor]:
     U = unit_rows(X)
     n = living(U).sum()
     return U.sum(0) / n.clamp(min=1), n
+
+
+def _plain_gradient(block: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of rows so short that one over their length leaves the range of the type."""
+    with torch.enable_grad():
+        leaf = block.detach().requires_grad_()
+        return torch.autograd.grad(unit_rows(leaf).sum(0), leaf, gradient)[0]
+
+
+def _is_finite(numbers: Tensor) -> bool:
+    return bool(torch.isfinite(numbers).all())
 
 
 def _rows_at_once(X: Tensor) -> int:

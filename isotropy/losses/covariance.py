@@ -748,7 +748,7 @@ def spectrum_control(X: Tensor, *, decay: float = 0.5) -> Tensor:
     """
     if not decay >= 0:
         raise ValueError(f"decay must be 0 or more, got {decay!r}.")
-    X = _of_size_one(X)
+    X = _of_size_one(torch.where(torch.isfinite(X), X, 0))  # else the eigensolver would raise
     size = X.square().sum()
     X = X * torch.where(size > 0, size, 1).rsqrt()
     products = X.T @ X if len(X) > X.shape[1] else X @ X.T

@@ -578,3 +578,39 @@ def test_the_mean_cosine_makes_no_matrix_of_pairs():
 
 def test_spacing_is_that_of_the_type():
     assert _base.spacing(torch.zeros(1)) == np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_row_that_is_not_finite_has_no_loss(name, bad):
+    """A training that diverged shows it: value and gradient, of function and module."""
+    momentum = {"momentum": 0.5} if name in OF_MOMENTS else {}
+    for loss in (getattr(losses, name), EVERY[name](), EVERY[name](**momentum)):
+        for dtype in (torch.float32, torch.float64):
+            given = [view.requires_grad_() for view in views(name, 8, 4, dtype)]
+            last = given[-1].detach().clone()
+            last[3, 1] = bad
+            given[-1] = last.requires_grad_()
+            value = loss(*given)
+            assert value.isnan() and torch.autograd.grad(value, given[-1])[0].isnan().any()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rows_of_the_largest_numbers_are_finite(name):
+    if name in ("decorrelation", "variance_covariance", "barlow_twins"):
+        pytest.skip("of the fourth power of the scale, or with squares of each dimension")
+    X = torch.tensor([[3e38, -3e38], [-3e38, 3e38], [3e38, 3e38]])
+    given = (X, X.roll(1, 0)) if name in TWO_VIEWS else (X,)
+    assert EVERY[name]()(*given).isfinite()
+
+
+@pytest.mark.parametrize("name", ["mean_cosine", "spread_out", "uniformity", "koleo"])
+def test_rows_below_the_normal_range_have_a_direction(name):
+    X = rows(6, 4, dtype=torch.float32).requires_grad_()
+    tiny = (X.detach() * 1e-39).requires_grad_()
+    wanted, found = (getattr(losses, name)(each) for each in (X, tiny))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-4)
+    if name == "mean_cosine":
+        (gradient,) = torch.autograd.grad(found * 1e-3, tiny)
+        (plain,) = torch.autograd.grad(wanted, X)
+        torch.testing.assert_close(gradient * 1e-36, plain, rtol=1e-3, atol=1e-5)
