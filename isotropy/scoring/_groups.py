@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from isotropy.moments import Moments, is_small
 from isotropy.rows.arrays import single_threaded_blas
 
-__all__ = ["deal", "quietly"]
+__all__ = ["deal", "is_whole", "quietly"]
 
 
 def deal(n: int, n_groups: int, rng: np.random.Generator, *, size: int | None = None) -> np.ndarray:
@@ -24,6 +25,12 @@ def deal(n: int, n_groups: int, rng: np.random.Generator, *, size: int | None = 
     labels = np.full(n, -1)
     labels[: n_groups * size] = np.repeat(np.arange(n_groups), size)
     return rng.permutation(labels)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, or a real number without a fraction; True is none."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and float(value).is_integer()
 
 
 def quietly(*sets: Any) -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from isotropy.metrics._inputs import gather, row_blocks
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
 from isotropy.moments import Moments, fixed_eigh
 from isotropy.rows.door import as_rows
-from isotropy.scoring._groups import deal, quietly
+from isotropy.scoring._groups import deal, is_whole, quietly
 
 __all__ = ["Drift", "drift"]
 
@@ -225,7 +225,7 @@ def drift(
 
 
 def _count(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or value != int(value) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"{name} must be an integer, {least} or more, got {value!r}.")
     return int(value)
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from isotropy._optional import require
 from isotropy._render import html_table, markdown_table, number, text_table
+from isotropy.affine import AffineMap
 from isotropy.metrics._inputs import NeedsRows, WeightType, gather
 from isotropy.metrics.registry import METRICS, Metric
 from isotropy.moments import Moments, is_small
@@ -591,6 +592,11 @@ def _check_named(correctors: Any, refit: bool) -> None:
             "'raw' is the name of the rows as they came; give the corrector another name."
         )
     for name, corrector in correctors.items():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"correctors must be named by str, got the name {name!r}, a "
+                f"{type(name).__name__}. {str(name)!r} is one."
+            )
         if isinstance(corrector, type):
             raise TypeError(
                 f"corrector {name!r} is the class {corrector.__name__}; make one of it: "
@@ -620,25 +626,77 @@ def _card_after(corrector: Any, rows: Any, before: Moments, how: tuple[Any, ...]
 def _noise_after(corrector: Any, before: Moments) -> float:
     """The variance along a direction that rounding alone may leave after an affine corrector.
 
-    The rounding noise of the rows given, times the largest factor of the map; 0 where it is not
-    known. Rows that the map leaves next to nothing of are noise still when scaled to length one.
+    Of a pipeline step by step: what a step rounds at the size of its rows, the next one maps. 0
+    where it is not known.
     """
-    affine = getattr(corrector, "affine_map_", None)
-    if affine is None or before.scatter is None:
+    if before.scatter is None:
         return 0.0
+    *earlier, last = _steps(corrector) or [None]
+    for step in earlier:
+        affine = _affine(step)
+        if affine is None or getattr(step, "normalize", "none") != "none":
+            return 0.0
+        noise = _noise_after_step(step, affine, before)
+        before = before.mapped(affine.matrix, affine.apply(before.mean[None])[0])
+        before.noise = noise
+    affine = _affine(last)
+    return 0.0 if affine is None else _noise_after_step(last, affine, before)
+
+
+def _steps(corrector: Any) -> list[Any]:
+    """The estimators that rows go through in turn, those of inner pipelines too."""
+    if corrector is None or isinstance(corrector, str):  # "passthrough"
+        return []
+    if not hasattr(corrector, "steps"):
+        return [corrector]
+    return [inner for _, step in corrector.steps for inner in _steps(step)]
+
+
+def _affine(corrector: Any) -> AffineMap | None:
+    """The affine map of a fitted estimator, None where it is none."""
+    own: AffineMap | None = getattr(corrector, "affine_map_", None)
+    if own is not None:
+        return own
+    try:
+        return AffineMap.from_sklearn(corrector)
+    except ValueError:
+        return None
+
+
+def _noise_after_step(corrector: Any, affine: AffineMap, before: Moments) -> float:
+    """The rounding noise of the rows given, times the largest factor of the map.
+
+    Rows that the map leaves next to nothing of are noise still when scaled to length one.
+    """
     normalize = getattr(corrector, "normalize", "none")
     noise = before.noise_floor(float(before.eigenvalues(0)[0]))
+    away = before.mean - affine.mean
+    size = float(np.trace(before.covariance(0)) + away @ away)
     if normalize in ("before", "both") and not before.normalize:
         noise /= max(before.norm_square_sum / before.total_weight, noise)
+        size = 1.0
     gain = float(np.linalg.norm(affine.matrix, 2)) ** 2
     if affine.removed is not None:  # subtracted from the row itself
         gain = max(1.0, gain)
+        noise = max(noise, _noise_of_products(size, before))
     noise *= gain
     if normalize == "after":
         mean = affine.apply(before.mean[None])[0]
         size = np.vdot(affine.matrix, before.covariance(0) @ affine.matrix) + mean @ mean
         noise /= max(float(size), noise, np.finfo(float).tiny)
     return float(noise)
+
+
+def _noise_of_products(size: float, rows: Moments) -> float:
+    """The variance that products of rows, of mean square length `size`, leave by rounding.
+
+    A sum of d products is rounded at each term, about eps |z| |a| / sqrt(8) in all for a row z and
+    a unit vector a where signs are mixed, whatever d is; unit vectors are rounded as well, which
+    moves all rows together where they lie along one. 4 eps |z| is above either.
+    """
+    wide, narrow = (float(np.finfo(kind).eps) for kind in (np.float64, np.float32))
+    eps = narrow if rows.input_eps >= narrow else wide  # the map works in float32 at least
+    return 16 * eps**2 * size
 
 
 def _fitted(

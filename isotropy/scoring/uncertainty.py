@@ -15,7 +15,7 @@ from isotropy.moments import Moments
 from isotropy.rows.arrays import check_weights, raise_on_bad_row
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import Rows
-from isotropy.scoring._groups import deal, quietly
+from isotropy.scoring._groups import deal, is_whole, quietly
 from isotropy.scoring.scorecard import known
 
 __all__ = ["Interval", "group_moments", "intervals"]
@@ -100,7 +100,7 @@ def group_moments(
     """
     source = as_rows(X)
     n = len(source)
-    if isinstance(n_groups, bool) or n_groups != int(n_groups) or not 2 <= n_groups <= n:
+    if not is_whole(n_groups) or not 2 <= n_groups <= n:
         raise ValueError(
             f"n_groups must be an integer from 2 to the number of rows, {n}, got {n_groups!r}."
         )

@@ -8,6 +8,8 @@ import pytest
 from cases import CORRECTORS, HARD
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from isotropy import (
     AutoCorrector,
@@ -246,3 +248,66 @@ def test_small_jobs_run_on_one_thread(monkeypatch):
     monkeypatch.setattr(np.linalg, "eigh", lambda a: seen.add(blas_threads()) or eigh(a))
     score(X), drift(X[:200], X[200:]), intervals(X), compare(X, {"c": MeanRemoval()})
     assert seen == {1}
+
+
+PIPED = {
+    "alone": (),
+    "scaled": (StandardScaler(),),
+    "whitened": (Whitening(),),
+    "nested": (make_pipeline(StandardScaler()), "passthrough"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("before", PIPED)
+def test_rounding_noise_is_not_scored_behind_a_pipeline(before, dtype):
+    X = rows(200, 3, mean=1.0).astype(dtype)
+    pipeline = make_pipeline(*map(clone_step, PIPED[before]), ComponentRemoval(3))
+    table = compare(X, {"nothing": pipeline}, ["isoscore", "effective_rank"])
+    assert np.isnan(table["nothing"]["isoscore"]) and np.isnan(table["nothing"]["effective_rank"])
+    assert "No spread left" in str(table)
+
+
+def clone_step(step):
+    return step if isinstance(step, str) else clone(step)
+
+
+@pytest.mark.parametrize("normalize", ["none", "before", "after"])
+@pytest.mark.parametrize("kind", ["flat", "offset", "one direction leads"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [40, 384])
+def test_directions_taken_away_are_of_no_rank(d, dtype, kind, normalize):
+    """What rounding leaves in them is not counted, in either precision."""
+    left = 8 if normalize == "after" else 1  # of one, some rows keep next to nothing
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2 * d + 32, d)) + (50 if kind == "offset" else 0)
+    if kind == "one direction leads":
+        X += 30 * rng.normal(size=(len(X), 1))
+    removal = ComponentRemoval(d - left, normalize=normalize)
+    table = compare(X.astype(dtype), {"c": removal}, ["numerical_rank", "condition_number"])
+    assert table["c"]["numerical_rank"] == left
+    assert 1 <= table["c"]["condition_number"] < (1 + 1e-9 if left == 1 else 100)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("removed", [0, 1, 50])
+def test_small_directions_that_are_real_are_kept(removed, dtype):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(400, 96)) * np.geomspace(1, 1e-4, 96)).astype(dtype)
+    corrector = ComponentRemoval(removed) if removed else Whitening()
+    for given in (corrector, make_pipeline(clone(corrector))):
+        assert compare(X, {"c": given}, ["numerical_rank"])["c"]["numerical_rank"] == 96 - removed
+
+
+def test_a_corrector_is_named_by_a_str():
+    with pytest.raises(TypeError, match="named by str, got the name 1"):
+        compare(rows(), {1: Whitening()})
+
+
+@pytest.mark.parametrize("value", [None, "9", 2.5, float("nan"), True])
+def test_a_number_of_times_is_an_integer(value):
+    for function, name in ((drift, "n_resamples"), (drift, "n_groups")):
+        with pytest.raises(ValueError, match=f"{name} must be an integer"):
+            function(rows(30), rows(30), **{name: value})
+    with pytest.raises(ValueError, match="n_groups must be an integer"):
+        intervals(rows(30), ["isoscore"], n_groups=value)
