@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from isotropy.rows.arrays import unit_rows
+
 __all__ = [
     "correlations",
     "cosines",
@@ -44,11 +46,8 @@ def unit(rows: Any) -> np.ndarray:
     >>> unit([[3e200, 4e200], [0.0, 0.0]]).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
-    rows = np.asarray(rows, np.float64)
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    rows = rows / np.where(largest > 0, largest, 1)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
+    unit: np.ndarray = unit_rows(np.asarray(rows, np.float64))
+    return unit
 
 
 def cosines(A: Any, B: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, MeanRemoval
 from isotropy.moments import Moments
-from isotropy.rows.arrays import is_torch
+from isotropy.rows.arrays import in_kind_of, to_numpy
 from isotropy.rows.door import as_rows
 
 __all__ = ["MultiVectorCorrector"]
@@ -312,7 +312,7 @@ class MultiVectorCorrector(BaseEstimator):
         like = parts[0] if parts else documents
         k = like.shape[-1]
         shape = (*documents.shape[:2], k)
-        out = like.new_zeros(shape) if is_torch(documents) else np.zeros(shape, dtype=like.dtype)
+        out = in_kind_of(like, np.zeros(shape))
         if k == documents.shape[2]:
             out[~kept] = documents[~kept]
         for index, part in enumerate(parts):
@@ -368,27 +368,17 @@ class MultiVectorCorrector(BaseEstimator):
 
 
 def _tokens(document: Any, at: int) -> Any:
-    tokens = document if is_torch(document) else np.asarray(document)
-    if tokens.ndim != 2:
-        raise ValueError(
-            f"Document {at} must be an array of shape (n_tokens, d), got shape "
-            f"{tuple(tokens.shape)}."
-        )
-    return tokens
+    return as_rows(document, name=f"document {at}").whole()
 
 
-def _mask_of(documents: Any, mask: Any) -> Any:
+def _mask_of(documents: Any, mask: Any) -> np.ndarray:
     if mask is None:
         mask = np.ones(documents.shape[:2], dtype=bool)
     if tuple(mask.shape) != tuple(documents.shape[:2]):
         raise ValueError(
             f"mask must have shape {tuple(documents.shape[:2])}, got {tuple(mask.shape)}."
         )
-    if is_torch(documents):
-        import torch
-
-        return torch.as_tensor(mask, device=documents.device).bool()
-    return np.asarray(mask.cpu() if is_torch(mask) else mask).astype(bool)
+    return to_numpy(mask).astype(bool)
 
 
 def _blocks(documents: Any, mask: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
