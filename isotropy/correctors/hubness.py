@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import unit_rows
 from isotropy.correctors.base import Corrector
-from isotropy.rows.arrays import in_kind_of, raise_on_bad_row
+from isotropy.rows.arrays import in_kind_of, raise_on_bad_row, to_numpy
 from isotropy.rows.door import as_rows
 
 __all__ = ["HubnessBias"]
@@ -102,7 +102,7 @@ class HubnessBias(Corrector):
         ------
         ValueError
             If there are no queries, or weights, a parameter is out of range, or a row holds NaN or
-            infinity.
+            infinity, or a query numbers beyond float32.
 
         Examples
         --------
@@ -121,7 +121,7 @@ class HubnessBias(Corrector):
                     "queries is missing: HubnessBias learns from the queries that documents meet. "
                     "Give embeddings of some: fit(documents, queries=Q)."
                 )
-            self.bank_ = self._rows(self._check_rows(queries, reset=False)).astype(np.float32)
+            self.bank_ = _in_float32(self._rows(self._check_rows(queries, reset=False)))
             self.side_, self.moments_ = "documents", None
         return self
 
@@ -203,16 +203,29 @@ class HubnessBias(Corrector):
 
     def _bias(self, rows: np.ndarray) -> np.ndarray:
         k = min(int(self.n_neighbors), len(self.bank_))
+        # Over powers of two, so that no product leaves float32.
+        rows, exponents = _over_power_of_two(rows, axis=1)
+        bank, exponent = _over_power_of_two(self.bank_, axis=None)
         parts = [
-            np.partition(scores, len(self.bank_) - k, axis=1)[:, -k:].mean(1, dtype=np.float64)
-            for scores in _scores(rows.astype(np.float32), self.bank_)
+            np.partition(scores, len(bank) - k, axis=1)[:, -k:].mean(1, dtype=np.float64)
+            for scores in _scores(rows, bank)
         ]
-        return self.alpha * np.concatenate([np.zeros(0), *parts])
+        nearest = np.concatenate([np.zeros(0), *parts])
+        with np.errstate(over="ignore"):
+            return self.alpha * np.ldexp(nearest, exponents.ravel() + exponent.item())
 
     def _apply(self, X: Any) -> Any:
         rows = self._rows(X)
         last = np.ones(len(rows)) if self.side_ == "queries" else -self._bias(rows)
-        return in_kind_of(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
+        with np.errstate(over="ignore"):
+            found = in_kind_of(X, np.column_stack([rows, last]).astype(rows.dtype, copy=False))
+        if np.isfinite(to_numpy(found[:, -1])).all():
+            return found
+        raise ValueError(
+            f"The bias of a document is {np.abs(last).max():.3g}, more than {found.dtype} holds. "
+            "Divide documents and queries by a number, which changes no ranking, or take "
+            "metric='cosine'."
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -255,6 +268,24 @@ class HubnessBias(Corrector):
             raise ValueError(f"{path}: its bank of queries has shape {shape}, which does not fit.")
         if not np.isfinite(self.bank_).all():
             raise ValueError(f"{path}: its bank holds NaN or infinity; the file was changed.")
+
+
+def _in_float32(bank: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = bank.astype(np.float32)
+    if np.isfinite(found).all():
+        return found
+    raise ValueError(
+        f"A query holds {np.abs(bank).max():.3g}, more than float32 holds, in which the bank is "
+        "kept. Divide documents and queries by a number, which changes no ranking, or take "
+        "metric='cosine'."
+    )
+
+
+def _over_power_of_two(rows: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in float32 of at most 1, and the exponents they are over, one a row or one for all."""
+    exponents = np.frexp(np.abs(rows).max(axis=axis, initial=0, keepdims=True))[1]
+    return np.ldexp(rows, -exponents).astype(np.float32, copy=False), exponents
 
 
 def _scores(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:

@@ -35,8 +35,8 @@ class Points:
 
     def __init__(self, rows: np.ndarray, unit: bool, exponent: int = 0) -> None:
         self.rows, self.unit = np.ascontiguousarray(rows), unit
-        self.factor = np.full((len(rows), 1), np.ldexp(1.0, min(-exponent, 1000)))
-        self.inverse = np.ones((len(rows), 1))
+        self.factor = np.full((len(rows), 1), np.ldexp(1.0, -exponent))
+        self.length = np.ones((len(rows), 1))
         self.zero = np.zeros(len(rows), dtype=bool)
         if not unit:
             return
@@ -46,7 +46,7 @@ class Points:
             self.zero[part] = largest[:, 0] == 0
             self.factor[part] = np.ldexp(1.0, np.minimum(-np.frexp(largest)[1], 1000))
             block *= self.factor[part]
-            self.inverse[part] = 1 / np.where(largest > 0, np.sqrt(_products(block, block)), 1)
+            self.length[part] = np.where(largest > 0, np.sqrt(_products(block, block)), 1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +55,7 @@ class Points:
         points = self.rows[where].astype(np.float64)
         points *= self.factor[where]
         if self.unit:
-            points *= self.inverse[where]
+            points /= self.length[where]  # rows of one dimension become exactly 1 or -1
         return points
 
 

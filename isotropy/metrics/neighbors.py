@@ -68,7 +68,8 @@ def nearest_neighbors(
     ------
     ValueError
         If `n_neighbors` is not from 1 to the number of other rows, `measure` is not one of the
-        three, queries have other columns than the rows, or a value is not finite.
+        three, queries have other columns than the rows, or a value is not finite or an integer
+        beyond 2^53, which float64 does not hold.
 
     Notes
     -----
@@ -100,15 +101,13 @@ def nearest_neighbors(
     k = _count(n_neighbors, len(rows), among_themselves=asked is None)
     if asked is not None and not len(asked):
         return Neighbors(np.empty((0, k), np.int64), np.empty((0, k)))
-    unit, exponent = measure == "cosine", 0
-    if not unit:  # a power of two in common, so that no square leaves float64
-        sizes = [float(np.abs(part).max(initial=0)) for part in (rows, asked) if part is not None]
-        exponent = int(np.frexp(max(sizes))[1])
+    unit = measure == "cosine"
+    exponent, exponent_asked = _exponents(rows, rows if asked is None else asked, measure)
     points = Points(rows, unit, exponent)
-    queried = None if asked is None else Points(asked, unit, exponent)
+    queried = None if asked is None else Points(asked, unit, exponent_asked)
     indices, keys = search(points, queried, k, dot=measure == "dot", device=X.device)
     if measure == "dot":
-        return Neighbors(indices, np.ldexp(-keys, 2 * exponent))
+        return Neighbors(indices, np.ldexp(-keys, exponent + exponent_asked))
     if measure == "euclidean":
         return Neighbors(indices, np.ldexp(keys, exponent))
     cosines = np.maximum(1 - keys**2 / 2, -1.0)
@@ -116,10 +115,37 @@ def nearest_neighbors(
     return Neighbors(indices, cosines)
 
 
+def _exponents(rows: np.ndarray, asked: np.ndarray, measure: Measure) -> tuple[int, int]:
+    """Powers of two to divide rows and queries by, so that no square leaves float64.
+
+    Differences need one in common; products rank the same with one for each side.
+    """
+    if measure == "cosine":  # each row has its own
+        return 0, 0
+    # 2^1000 times the smallest numbers is enough, and a larger factor would not be finite.
+    own, others = (
+        max(int(np.frexp(float(np.abs(part).max(initial=0)))[1]), -1000) for part in (rows, asked)
+    )
+    if measure == "euclidean":
+        own = others = max(own, others)
+    return own, others
+
+
+_EXACT = 2**53
+
+
 def numeric_rows(X: Any, name: str) -> np.ndarray:
-    """The rows in memory, of a type that holds them exactly; a row not finite is named."""
+    """The rows in memory, of a type that float64 holds exactly; a row not finite is named."""
     X = as_rows(X, name=name).in_memory()
     raise_on_bad_row(X, 0, name=name)
+    if X.dtype.kind in "iu" and X.dtype.itemsize == 8:
+        largest = max(int(X.max(initial=0)), -int(X.min(initial=0)))
+        if largest > _EXACT:
+            raise ValueError(
+                f"{name} holds the integer {largest:,}, beyond 2^53 = {_EXACT:,}: float64, in "
+                "which rows are compared, does not tell such integers apart. Subtract what they "
+                "have in common, or divide them, first."
+            )
     return X
 
 

@@ -64,9 +64,10 @@ def partition_isotropy(
 
     Notes
     -----
-    Mostly sees the mean. Directions between the eigenvectors are not tried, and eigenvectors of
-    equal eigenvalues are not unique: after whitening the value depends on which are found. Rows
-    are summed in log space, so nothing overflows. O(n d^2 + d^3), and 2 n d exponentials.
+    Mostly sees the mean. Directions between the eigenvectors are not tried. Eigenvectors of equal
+    eigenvalues are not unique: after whitening, which are found, and with them the value, depends
+    on rounding, and so on the order of the rows and on the processor. Rows are summed in log space,
+    so nothing overflows. O(n d^2 + d^3), and 2 n d exponentials.
 
     References
     ----------

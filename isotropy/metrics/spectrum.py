@@ -100,7 +100,7 @@ def _relative(values: np.ndarray) -> np.ndarray:
 
 
 def _unbiased_participation_ratio(moments: Moments) -> float:
-    """Ratio of the U-statistics of (tr Sigma)^2 and tr Sigma^2; NaN where either is not above 0.
+    """Ratio of the U-statistics of (tr Sigma)^2 and tr Sigma^2; NaN where either is rounding alone.
 
     Himeno & Yamada 2014, theorem 1 (tr Sigma^2), and its like for (tr Sigma)^2: with S the
     unbiased covariance and Q = sum |x - mean|^4 / (n - 1), both share the factor
@@ -116,10 +116,20 @@ def _unbiased_participation_ratio(moments: Moments) -> float:
     trace, square = float(values.sum()), float(values @ values)
     quartic = moments.fourth / largest / largest / moments.total_weight * (n / (n - 1))
     trace_squared = 2 * square + (n**2 - 3 * n + 1) * trace**2 - n * quartic
-    square_trace = (n - 1) * (n - 2) * square + trace**2 - n * quartic
-    if not (trace_squared > 0 and square_trace > 0):
+    added = (n - 1) * (n - 2) * square + trace**2
+    square_trace, terms = added - n * quartic, added + n * quartic
+    if not (trace_squared > 0 and square_trace > _rounding(moments) * terms):
         return float("nan")
     return float(trace_squared / square_trace)
+
+
+def _rounding(moments: Moments) -> float:
+    """What rounding can leave of a difference of sums of squares, relative to those sums.
+
+    The noise of the moments, and that of a correction computed in the type of the rows.
+    """
+    spread = float(eigenvalues(moments).mean())
+    return max(moments.noise_floor(spread) / spread, 128 * moments.input_eps**2)
 
 
 def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> float:
@@ -142,7 +152,8 @@ def participation_ratio(X: Any, sample_weight: Any = None, *, corrected: bool = 
     float
         From 1 to d, the ideal. A corrected estimate that passes either by chance is taken back to
         it. NaN where there is no spread; corrected also for n < 4 and where an estimate is not
-        positive.
+        above its own rounding, as for n <= d rows that were whitened by themselves: all their
+        distances are equal, whatever they came from.
 
     Raises
     ------
@@ -193,7 +204,8 @@ def isoscore(X: Any, sample_weight: Any = None, *, corrected: bool = True) -> fl
     float
         From 0, one direction, to 1, isotropic; about (k - 1) / (d - 1) where k of d dimensions
         are used evenly. A corrected estimate that passes 1 by chance is taken back to it. NaN for
-        one dimension, where there is no spread, and corrected for n < 4.
+        one dimension, where there is no spread, and corrected for n < 4 and where an estimate is
+        not above its own rounding, as for n <= d rows that were whitened by themselves.
 
     Raises
     ------

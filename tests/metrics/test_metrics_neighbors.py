@@ -137,6 +137,48 @@ def test_integers_are_exact_and_ties_go_to_the_lower_index(dtype, measure):
 
 
 @pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("asked", [False, True], ids=["among themselves", "queries"])
+def test_integers_that_float64_does_not_hold_are_refused(asked, measure):
+    X = np.array([[2**53 - 1], [2**53], [2**53 - 3]])
+    found = nearest_neighbors(X, 1, measure="euclidean")
+    assert found.values.ravel().tolist() == [1, 1, 2]
+    for dtype, size in [("int64", 2**53 + 1), ("uint64", 2**64 - 1), ("int64", -(2**63))]:
+        big = np.array([[size], [1], [2]], dtype=dtype)
+        rows_, queries = (X, big) if asked else (big, None)
+        with pytest.raises(ValueError, match="beyond 2\\^53"):
+            nearest_neighbors(rows_, 1, queries=queries, measure=measure)
+
+
+@pytest.mark.parametrize("exponents", [(600, -600), (-600, 600), (900, 100), (-1000, 900), (0, 0)])
+def test_products_rank_the_same_whatever_the_scale_of_either_side(exponents):
+    X, Q = rows(50, 4), rows(5, 4, seed=1)
+    wanted = nearest_neighbors(X, 2, queries=Q, measure="dot")
+    x, q = exponents
+    found = nearest_neighbors(np.ldexp(X, x), 2, queries=np.ldexp(Q, q), measure="dot")
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+    np.testing.assert_array_equal(found.values, np.ldexp(wanted.values, x + q))
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-300, 9e-302, 1e-305, 1e-307, 1e300])
+@pytest.mark.parametrize("asked", [False, True], ids=["among themselves", "queries"])
+def test_distances_scale_with_the_rows_to_the_ends_of_float64(scale, asked):
+    X, Q = rows(50, 4) * scale, rows(7, 4, seed=1) * scale if asked else None
+    found = nearest_neighbors(X, 3, queries=Q, measure="euclidean")
+    over = None if Q is None else Q / scale
+    indices, values = plain(X / scale, 3, over, "euclidean")
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.values / scale, values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_rows_of_one_dimension_point_one_of_two_ways(dtype):
+    X = rows(700, 1).astype(dtype)
+    found = nearest_neighbors(X, 5)
+    np.testing.assert_array_equal(found.indices, plain(X, 5)[0])
+    np.testing.assert_array_equal(found.values, 1)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean"])
 def test_bfloat16_is_searched_as_it_is(measure):
     torch = pytest.importorskip("torch")
     X = torch.from_numpy(_clusters(1e-2)).bfloat16()

@@ -3,7 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from isotropy import Moments
+from isotropy import Moments, Whitening
 from isotropy.metrics import (
     NeedsRows,
     condition_number,
@@ -43,6 +43,29 @@ def isoscore_by_the_paper(rows):
     normed = np.sqrt(d) * variances / np.linalg.norm(variances)
     defect = np.linalg.norm(normed - 1) / np.sqrt(2 * (d - np.sqrt(d)))
     return ((d - defect**2 * (d - np.sqrt(d))) ** 2 - d) / (d * (d - 1))
+
+
+@pytest.mark.filterwarnings("ignore::isotropy.RankWarning")
+@pytest.mark.parametrize("mean", [0, 1000])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(4, 4), (20, 60), (60, 60)], ids=str)
+def test_few_rows_whitened_by_themselves_have_no_estimate_in_any_order(shape, dtype, mean):
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=shape) + mean).astype(dtype)
+    for _ in range(8):
+        rows = rows[rng.permutation(len(rows))]
+        white = Whitening("zca").fit_transform(rows)
+        for shift in (0, mean):
+            assert np.isnan(isoscore(white + white.dtype.type(shift)))
+            assert np.isnan(participation_ratio(white + white.dtype.type(shift)))
+    assert np.isfinite(isoscore(rows))  # before, there is one
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_few_rows_in_many_dimensions_have_an_estimate(dtype):
+    rows = np.random.default_rng(0).normal(size=(4, 2000)).astype(dtype)
+    assert isoscore(rows) > 0.3
+    assert isoscore(rows + 10) > 0.3
 
 
 def test_plain_isoscore_is_the_papers_algorithm(hard):

@@ -104,6 +104,33 @@ def test_cosines_do_not_depend_on_the_scale(scale):
     np.testing.assert_allclose(scaled, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "scale"), [("f4", 1e18), ("f8", 1e20), ("f8", 1e37), ("f4", 1e-19)]
+)
+def test_inner_products_of_any_scale_keep_their_bias(kind, scale):
+    documents, bank = rows(10), rows(20, seed=1)
+    wanted = learned(bank, 3, metric="inner").bias(documents)
+    documents, bank = ((scale * X).astype(kind) for X in (documents, bank))
+    found = learned(bank, 3, metric="inner")
+    np.testing.assert_allclose(found.bias(documents) / scale / scale, wanted, rtol=1e-5, atol=1e-6)
+    last = found.transform(documents)[:, -1]
+    np.testing.assert_allclose(-last / scale / scale, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bias_that_the_type_does_not_hold_is_refused():
+    big = np.float32(1e20) * rows(20).astype(np.float32)
+    found = learned(big, 3, metric="inner")
+    with pytest.raises(ValueError, match=r"more than float32 holds.* Divide documents"):
+        found.transform(big)
+    assert np.isfinite(found.transform(big.astype(np.float64))).all()
+    with pytest.raises(ValueError, match="more than float32 holds, in which the bank"):
+        learned(1e60 * rows(20), 3, metric="inner")
+    torch = pytest.importorskip("torch")
+    half = torch.from_numpy(300 * rows(5)).half()
+    with pytest.raises(ValueError, match=r"more than torch\.float16 holds"):
+        learned(300 * rows(20), 3, metric="inner").transform(half)
+
+
 def test_zero_rows_and_empty_batches_are_finite():
     found = learned(rows(40), 3)
     X = np.zeros((2, 12))
