@@ -212,7 +212,8 @@ class HubnessBias(Corrector):
         ]
         nearest = np.concatenate([np.zeros(0), *parts])
         with np.errstate(over="ignore"):
-            return self.alpha * np.ldexp(nearest, exponents.ravel() + exponent.item())
+            biases: np.ndarray = np.ldexp(nearest, exponents.ravel() + exponent.item()) * self.alpha
+        return biases
 
     def _apply(self, X: Any) -> Any:
         rows = self._rows(X)
