@@ -170,7 +170,8 @@ def wasserstein2(
     -----
     ``W2^2 = |m|^2 + tr A + tr B - 2 tr (A^1/2 B A^1/2)^1/2``; to N(0, I)
     ``|mu|^2 + sum (sqrt l - 1)^2``. Between sets it is computed as the smallest
-    ``|A^1/2 - B^1/2 U|`` over rotations U, which does not cancel for two sets that are alike.
+    ``|F - G U|`` over rotations U, with A = FF' and B = GG', which does not cancel for two sets
+    that are alike; F and G have no more columns than there are rows.
     Sees mean and covariance only; large eigenvalues rule it. Moments only. O(n d^2 + d^3).
 
     References
@@ -192,8 +193,9 @@ def wasserstein2(
     shift = _shift(first, second, include_mean)
     if min(first.n_effective, second.n_effective) <= 1:
         return float("nan")
-    a, b = (_root(*moments.spectrum()) for moments in (first, second))
-    left, _, right = np.linalg.svd(b @ a)
+    rank = min(first.n_features, 1 + max(first.n_rows, second.n_rows))
+    a, b = (_factor(moments, rank) for moments in (first, second))
+    left, _, right = np.linalg.svd(b.T @ a)
     rest = a - b @ (left @ right)
     return float(np.sqrt(shift @ shift + np.vdot(rest, rest)))
 
@@ -217,9 +219,11 @@ def _degenerate(first: Moments, second: Moments) -> float:
     return float("nan" if min(first.n_effective, second.n_effective) <= 1 else "inf")
 
 
-def _root(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a covariance."""
-    return (vectors * np.sqrt(values)) @ vectors.T
+def _factor(moments: Moments, rank: int) -> np.ndarray:
+    """F of `rank` columns with F F' the covariance (ddof=1)."""
+    values, vectors = moments.spectrum(0)
+    values = values[:rank] / (1 - 1 / moments.n_effective)
+    return np.asarray(vectors[:, :rank] * np.sqrt(values))
 
 
 # -- to the isotropic Gaussian: functions of eigenvalues and squares of the mean along them ------

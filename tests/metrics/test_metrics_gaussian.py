@@ -129,3 +129,19 @@ def test_weights_and_moments(distance, weighted, gaussian):
 def test_sets_of_other_dimensions_are_refused(distance, gaussian):
     with pytest.raises(ValueError, match="10 dimensions and Y 6"):
         distance(gaussian, gaussian[:, :6])
+
+
+def test_wide_rows_are_compared_in_as_many_dimensions_as_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(5, 60)), rng.normal(size=(8, 60)) + 0.2
+    sizes, svd = [], np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda M: sizes.append(M.shape) or svd(M))
+    found = wasserstein2(X, Y)
+    assert max(max(size) for size in sizes) <= 9
+    # tr (A^1/2 B A^1/2)^1/2 is the nuclear norm of the product of the centred rows
+    cross = (X - X.mean(0)) @ (Y - Y.mean(0)).T / np.sqrt(4 * 7)
+    m, common = X.mean(0) - Y.mean(0), np.linalg.norm(cross, "nuc")
+    traces = X.var(0, ddof=1).sum() + Y.var(0, ddof=1).sum()
+    assert found == pytest.approx(np.sqrt(m @ m + traces - 2 * common), rel=1e-7)
+    assert wasserstein2(Y, X) == pytest.approx(found, rel=1e-7)
+    assert wasserstein2(X, X + 1e-6) == pytest.approx(1e-6 * np.sqrt(60), rel=1e-3)
