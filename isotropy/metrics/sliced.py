@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import norm
 
 from isotropy.metrics._inputs import (
     WeightType,
@@ -269,15 +268,21 @@ def sliced_wasserstein(
 
 def _wasserstein_squares(slices: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Squared distance of each column to N(0, 1)."""
-    order = np.argsort(slices, axis=0)
-    ends = np.minimum(np.cumsum(share[order], axis=0), 1.0)
-    ends[-1] = 1.0
-    density = np.vstack([np.zeros(slices.shape[1]), norm.pdf(ndtri(ends))])
-    # The integral of the normal quantile over the stretch of levels that a value takes.
-    stretch = density[:-1] - density[1:]
-    values = np.take_along_axis(slices, order, axis=0)
-    squares = share @ np.square(slices) - 2 * (values * stretch).sum(0) + 1
+    if np.ptp(share):
+        order = np.argsort(slices, axis=0)
+        values, levels = np.take_along_axis(slices, order, axis=0), np.cumsum(share[order], axis=0)
+    else:  # the same levels in every column
+        values, levels = np.sort(slices, axis=0), np.cumsum(share)[:, None]
+    squares = share @ np.square(slices) - 2 * (values * _stretches(levels)).sum(0) + 1
     return np.maximum(squares, 0.0)
+
+
+def _stretches(levels: np.ndarray) -> np.ndarray:
+    """The integral of the normal quantile from each level to the one before; the last is 1."""
+    levels = np.minimum(levels, 1.0)
+    levels[-1] = 1.0
+    density = np.exp(-(ndtri(levels) ** 2) / 2) / np.sqrt(2 * np.pi)
+    return -np.diff(density, axis=0, prepend=0.0)
 
 
 def wasserstein_floor(n: float, d: int) -> float | None:
