@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/isotropy demo
 
 test: $(STAMP)
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The core on the lowest versions that pyproject.toml admits; no torch, no pyarrow.
 test-lowest:

@@ -235,6 +235,7 @@ def test_an_evaluation_has_paired_intervals_and_prints():
     assert found.to_markdown().count("|") > 30
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth():
     """95 % of intervals hold the difference of a population of which the pairs are a sample."""
     rng = np.random.default_rng(5)
