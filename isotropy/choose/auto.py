@@ -349,7 +349,7 @@ class AutoCorrector(AffineCorrector):
     # -- queries -----------------------------------------------------------------------------
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         return self.corrector_ is not None and bool(self.corrector_._removes_mean)
 
     def _move(self, mean: np.ndarray) -> None:

@@ -60,7 +60,6 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         {"moments_", "n_features_in_", "n_samples_seen_"}
     )
     _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
-    _removes_mean: bool | property = True
     moments_: Moments | None
     n_samples_seen_: int
     mean_: np.ndarray
@@ -114,6 +113,11 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return self
 
     # -- queries -----------------------------------------------------------------------------
+
+    @property
+    def _removes_mean(self) -> bool:
+        """Whether queries need a map of their own."""
+        return True
 
     def for_queries(self, Q: Any = None) -> Self:
         """The corrector of queries: the same map about their own mean.
@@ -628,7 +632,7 @@ class AffineCorrector(Corrector):
         self.n_features_in_, self.n_samples_seen_ = moments.n_features, moments.n_rows
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         """Whether queries need a map of their own; a map without a shift is linear."""
         return bool(self.affine_map_.mean.any() or self.affine_map_.offset.any())
 

@@ -79,7 +79,7 @@ class ComponentRemoval(AffineCorrector):
         self.normalize = normalize
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         return self.center
 
     def _solve(self, moments: Moments) -> AffineMap:
@@ -160,7 +160,7 @@ class ConceptorNegation(AffineCorrector):
         self.normalize = normalize
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         return self.center
 
     def _solve(self, moments: Moments) -> AffineMap:

@@ -54,7 +54,7 @@ class MeanRemoval(AffineCorrector):
         return 1
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         return self.strength != 0
 
     def _solve(self, moments: Moments) -> AffineMap:

@@ -128,7 +128,7 @@ class Whitening(AffineCorrector):
         return self.method in ("zca", "zca-cor")
 
     @property
-    def _removes_mean(self) -> bool:  # type: ignore[override]
+    def _removes_mean(self) -> bool:
         return self.mean_strength != 0
 
     def _moments_order(self) -> Literal[1, 2, 4]:
