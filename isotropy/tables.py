@@ -16,6 +16,7 @@ LOSSES     a ``torch.nn.Module`` class derived from `isotropy.losses.Regularizer
 FORMATS    by suffix, an `isotropy.io.formats.Format`: how such files are read and written
 SOURCES    an `isotropy.io.sources.Source`: a table, server or folder that is no single file
 TASKS      an `isotropy.evaluate.Task` class: what people said of texts, and its score
+OUTPUTS    an `isotropy.jobs.outputs.Output` class: a kind of place to write corrected rows to
 TARGETS    by the name for ``isotropy export --to``, a function that writes a corrector there
 COMMANDS   a function with typer's annotations: a command of ``isotropy``
 ========== ============================================================================
@@ -50,6 +51,7 @@ __all__ = [
     "FORMATS",
     "LOSSES",
     "METRICS",
+    "OUTPUTS",
     "SOURCES",
     "TARGETS",
     "TASKS",
@@ -335,6 +337,17 @@ SOURCES = Table(
         "lance": "isotropy.io.sources.lance:LANCE",
         "zarr": "isotropy.io.sources.zarr:ZARR",
         "postgres": "isotropy.io.sources.postgres:POSTGRES",
+    },
+)
+"""The one added last is asked first whether it recognizes what it is given."""
+
+OUTPUTS = Table(
+    "output",
+    {
+        "file": "isotropy.jobs.outputs.file:FileOutput",
+        "folder": "isotropy.jobs.outputs.folder:FolderOutput",
+        "lance": "isotropy.jobs.outputs.lance:LanceOutput",
+        "postgres": "isotropy.jobs.outputs.postgres:PostgresOutput",
     },
 )
 """The one added last is asked first whether it recognizes what it is given."""

@@ -20,6 +20,7 @@ __all__ = [
     "MaxLength",
     "MetricNames",
     "Model",
+    "Overwrite",
     "TextColumn",
     "layer_of",
     "metric_names",
@@ -40,6 +41,12 @@ TextColumn = Annotated[
     str | None, typer.Option("--column", help="Column of the texts, where there are several.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the place of a table.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace what is at the output, though another job or you wrote it."
+    ),
+]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 MetricNames = Annotated[
     str | None,

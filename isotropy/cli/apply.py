@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isotropy.cli._files import check_output, tell
-from isotropy.cli._options import AsJson, Column, Embeddings
+from isotropy.cli._options import AsJson, Column, Embeddings, Overwrite
 
 __all__ = ["apply"]
 
@@ -38,6 +38,7 @@ def apply(
             "the corrector knows if `fit` was given queries.",
         ),
     ] = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Correct embeddings with a fitted corrector, block by block."""
@@ -61,9 +62,15 @@ def apply(
         check_output(output, embeddings, corrector)
     rows = open_rows(embeddings, column=column)
     with counter("apply", rows.shape[0]) as progress:
-        n, k = correct(estimator, rows, output, new_column=new_column, progress=progress)
-    tell(
-        {"rows": n, "n_features_out": k, "file": output or f"column {new_column} of {rows.path}"},
-        as_json,
-        "{rows:,} rows of {n_features_out} dimensions written to {file}",
-    )
+        written = correct(
+            estimator,
+            rows,
+            output,
+            new_column=new_column,
+            overwrite=overwrite,
+            reads=[corrector],
+            progress=progress,
+        )
+    n, k = written.shape
+    told = {"rows": n, "n_features_out": k, "file": written.where, **written._asdict()}
+    tell(told, as_json, str(written).replace("{", "{{").replace("}", "}}"))

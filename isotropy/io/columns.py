@@ -54,8 +54,6 @@ class TableRows(Rows):
         batches.
     mark : str, int or None
         What changes whenever the table does, where its path does not tell.
-    write_column : callable or None
-        Writes corrected rows beside these, where the table can take a column more.
     """
 
     def __init__(
@@ -71,7 +69,6 @@ class TableRows(Rows):
         self.schema = schema
         self.batches = batches
         self.mark: str | int | None = None
-        self.write_column: Callable[..., None] | None = None
 
     def fingerprint(self) -> list[Any]:
         """The file's and the mark."""
@@ -131,7 +128,14 @@ def batches_after(batches: Iterator[Any], start: int) -> Iterator[Any]:
         start = max(0, start - batch.num_rows)
 
 
-def table_rows(path: Path, column: str | None, schema: Any, n: int, batches: Batches) -> TableRows:
+def table_rows(
+    path: Path,
+    column: str | None,
+    schema: Any,
+    n: int,
+    batches: Batches,
+    kind_of_rows: type[TableRows] = TableRows,
+) -> TableRows:
     """The rows of the list column, `column` or the only one, of a table of n rows."""
     with table_damage(path, "table"):
         names = schema.names
@@ -144,7 +148,7 @@ def table_rows(path: Path, column: str | None, schema: Any, n: int, batches: Bat
     kind = schema.field(name).type
     d = getattr(kind, "list_size", None) or _first_length(path, name, n, batches)
     dtype = np.dtype(kind.value_type.to_pandas_dtype())
-    return TableRows(path, name, (n, d), dtype, schema, batches)
+    return kind_of_rows(path, name, (n, d), dtype, schema, batches)
 
 
 def _first_length(path: Path, name: str, n: int, batches: Batches) -> int:

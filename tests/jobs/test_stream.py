@@ -182,7 +182,7 @@ def test_a_folder_is_written_shard_by_shard_and_gone_on_with(tmp_path, folder, m
     written = sorted(path.name for path in out.glob("*.npy"))
     assert written == ["part-0.npy", "part-1.npy", "part-2.npy"]
     times = {name: (out / name).stat().st_mtime_ns for name in written}
-    assert correct(fitted, tmp_path / "in", out) == (350, 4)
+    assert correct(fitted, tmp_path / "in", out).shape == (350, 4)
     assert len(calls) == 8  # three, the one that failed, and the four that were left
     assert times == {name: (out / name).stat().st_mtime_ns for name in written}
     found = np.concatenate(list(open_rows(out).blocks()))
@@ -198,7 +198,7 @@ def test_a_shard_that_changed_is_written_again(tmp_path, folder):
     X, fitted = folder
     correct(fitted, tmp_path / "in", f"{tmp_path}/out/")
     np.save(tmp_path / "in/part-3.npy", X[:10])
-    assert correct(fitted, tmp_path / "in", tmp_path / "out") == (310, 4)
+    assert correct(fitted, tmp_path / "in", tmp_path / "out").shape == (310, 4)
     assert open_rows(tmp_path / "out/part-3.npy").shape == (10, 4)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,17 @@ from isotropy.io.columns import TableRows, matrix_of, table_rows
 from isotropy.io.sources import Source, as_folder
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["LANCE", "is_lance", "read_lance", "write_lance_column"]
+__all__ = ["LANCE", "LanceRows", "is_lance", "read_lance", "write_lance_column"]
 
 
 def is_lance(source: Any) -> bool:
     """Whether this is the folder of a Lance table."""
     folder = as_folder(source)
     return folder is not None and (folder.suffix == ".lance" or (folder / "_versions").is_dir())
+
+
+class LanceRows(TableRows):
+    """Rows of a column of a Lance table, at the version that it had when it was opened."""
 
 
 def read_lance(source: Any, column: str | None) -> TableRows:
@@ -42,9 +45,8 @@ def read_lance(source: Any, column: str | None) -> TableRows:
             for batch in scanner.to_batches():
                 yield batch.select(columns)
 
-    rows = table_rows(path, column, schema, n, batches)
+    rows = table_rows(path, column, schema, n, batches, LanceRows)
     rows.mark = version
-    rows.write_column = partial(write_lance_column, rows)
     return rows
 
 
