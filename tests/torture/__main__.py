@@ -18,7 +18,9 @@ import numpy as np
 
 from torture.faults import FAULTS, Fault
 from torture.job import Job, Record
-from torture.targets import TARGETS, Target
+from torture.postgres import SERVER
+from torture.target import Target
+from torture.targets import TARGETS
 from torture.world import World, correctors
 
 _SUMS = ("tries", "lost", "doubled", "stale", "strays", "tracebacks", "exits")
@@ -152,6 +154,8 @@ def torture(
     plan = [(i, *pairs[order[i % len(pairs)]]) for i in range(number)]
     if only is not None:
         plan = [plan[only]]
+    if any(target.name == "postgres" for _, _, target in plan):
+        SERVER.start()
     with tempfile.TemporaryDirectory(prefix="torture-") as base:
         Path(base).chmod(0o755)
         until = time.monotonic() + limit

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torture import formats
+from torture import formats, postgres
 from torture.job import Job, integers
-from torture.targets import Target
+from torture.target import Target
 from torture.world import World, rows_of
 
 __all__ = ["FAULTS", "Fault"]
@@ -50,6 +50,10 @@ class Fault(NamedTuple):
 
 def _of_files(target: Target) -> bool:
     return target.name not in ("lance", "postgres", "s3")
+
+
+def _in_server(target: Target) -> bool:
+    return target.name == "postgres"
 
 
 def _on_disk(target: Target) -> bool:
@@ -395,11 +399,16 @@ def _all() -> list[Fault]:
         Fault("clock jumps", _clock),
         Fault("file times jump", _times, _of_files),
         Fault("two at once", _two_at_once),
-        Fault("another job between", _another_between, lambda t: _applies(t)),
+        Fault("another job between", _another_between, _applies),
         Fault("bit flip: input", _flip_input, _of_files),
         Fault("bit flip: corrector", _flip_corrector, lambda t: _applies(t) and _of_files(t)),
         Fault("bit flip: kept", _flip_kept, _of_files),
         Fault("cut: kept", _cut_kept, _of_files),
+        Fault("connection cut", postgres.connection_cut, _in_server, postgres.cut_off),
+        Fault("server restarts", postgres.server_restarts, _in_server),
+        Fault("sessions ended", postgres.sessions_ended, _in_server),
+        Fault("rows written meanwhile", postgres.written_meanwhile, _in_server),
+        Fault("rows, column, table changed between", postgres.written_between, _in_server),
     ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from torture.child import Blow, Child, Outcome, run
 from torture.count import Count
-from torture.targets import Target
+from torture.target import Target
 from torture.world import World
 
 __all__ = ["Job", "Record"]

@@ -11,41 +11,11 @@ import numpy as np
 from torture import formats
 from torture.child import in_child
 from torture.count import Count, compare, corrected, moments_of, same_rows
+from torture.postgres import Postgres
+from torture.target import Target
 from torture.world import D, World, rows_of
 
-__all__ = ["TARGETS", "Target"]
-
-
-class Target:
-    """One place to write to."""
-
-    name: str
-    slow = False
-    """Whether a server has to be started for it."""
-
-    def make(self, world: World) -> None:
-        """Lay out what the job reads."""
-        raise NotImplementedError
-
-    def command(self, world: World, corrector: Path | None = None) -> list[str]:
-        """The command's arguments."""
-        raise NotImplementedError
-
-    def count(self, world: World) -> Count | str:
-        """Rows against the slow reference; a text if what is read is damaged."""
-        raise NotImplementedError
-
-    def products(self, world: World) -> set[str]:
-        """What may lie in the world's folder that was not there before."""
-        raise NotImplementedError
-
-    def kept(self, world: World) -> list[Path]:
-        """Files of a job that is under way, or finished."""
-        return [path for path in world.out.rglob("*") if path.is_file()]
-
-    def strays(self, world: World, before: set[str]) -> list[str]:
-        """What lies about at the end."""
-        return sorted(world.listing() - before - self.products(world))
+__all__ = ["TARGETS"]
 
 
 class _File(Target):
@@ -187,7 +157,7 @@ def _all() -> Iterable[Target]:
     from isotropy.io.formats import writable
 
     yield from map(_File, writable())
-    yield from (_Folder(), _Corrector(), _Checkpoint(), _Lance())
+    yield from (_Folder(), _Corrector(), _Checkpoint(), _Lance(), Postgres())
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in _all()}

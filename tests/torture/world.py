@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ class World:
         for path, content in zip((self.corrector, self.other), correctors(), strict=True):
             path.write_bytes(content)
         self.url = ""
+        self.proxy: Any = None
         self.cleanups: list[Callable[[], object]] = []
 
     def make_source(self, suffix: str | None = None) -> None:
