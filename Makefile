@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test processes on two cores: one thread each, so that they do not fight.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-lowest test-processors slow lint format clean
+.PHONY: demo test test-lowest test-processors torture slow lint format clean
 
 demo: $(STAMP)
 	$(BIN)/isotropy demo
@@ -23,6 +23,11 @@ test-lowest:
 # The numerical part on the code that other processors would run; see tests/processors.py.
 test-processors: $(STAMP)
 	TOKENIZERS_PARALLELISM=false $(BIN)/python tests/processors.py $(PROCESSORS)
+
+# A thousand faults (kills, full disks, lost servers, damaged files ...), each job run again until
+# it ends well and every row counted; the seed is printed. TORTURE="--seed 7 --faults 100" for less.
+torture: $(STAMP)
+	$(ONE_THREAD) PYTHONPATH=tests $(BIN)/python -m torture --json benchmarks/results/torture.json $(TORTURE)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
