@@ -119,10 +119,29 @@ def main(args: list[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = note
         try:
-            app(args)
+            code = app(args, standalone_mode=False)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except _MISUSE as misuse:
+            _tell_misuse(misuse)
+            sys.exit(2)
         except (ValueError, OSError, ImportError, MemoryError) as error:
             message = " ".join(str(error).split()) or type(error).__name__
             if isinstance(error, FileNotFoundError) and error.filename is not None:
                 message = f"{error.filename}: no such file."
             typer.echo(f"isotropy: error: {message}", err=True)
             sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+_MISUSE: Any = typer.BadParameter.__base__
+
+
+def _tell_misuse(error: Any) -> None:
+    """Say in one line what is wrong with the arguments; without any, show the help."""
+    message = error.format_message()
+    if "\n" in message:
+        error.show()
+        return
+    command = "isotropy" if error.ctx is None else error.ctx.command_path
+    typer.echo(f"isotropy: error: {message} (`{command} -h` tells what it takes.)", err=True)

@@ -171,9 +171,21 @@ def test_wrong_input_gets_one_clear_line(run, rows, args, told):
     assert told in refused(run, *args)
 
 
-def test_a_usage_error_exits_with_2(run):
-    run("fit", code=2)
-    run("no-such-command", code=2)
+@pytest.mark.parametrize(
+    "args", [["apply"], ["apply", "c", "x", "--frob"], ["frob"], ["fit", "x", "--every", "-1"]]
+)
+def test_misuse_is_told_in_one_line(run, args):
+    assert " -h` tells" in refused(run, *args)
+
+
+@pytest.mark.parametrize("at", ["isotropy.cli.app.app", "isotropy.load"])
+def test_an_interrupted_command_ends_without_a_traceback(run, rows, at, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(at, interrupt)
+    Path("c.safetensors").touch()
+    run("apply", "c.safetensors", "rows.npy", "-o", "out.npy", code=130)
 
 
 def test_notes_of_dropped_directions_go_to_stderr_once(rows, tmp_path):
