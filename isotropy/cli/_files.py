@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from isotropy.rows.arrays import check_weights
+from isotropy.storage.secrets import safe_url
 
 __all__ = [
     "check_corrector_file",
@@ -127,5 +128,6 @@ def check_corrector_file(output: Path, *sources: str | Path | None) -> None:
 
 
 def tell(told: dict[str, Any], as_json: bool, sentence: str) -> None:
-    """Print what was done: the facts as JSON, or the sentence with the facts in it."""
+    """Print what was done, without secrets: the facts as JSON, or the sentence with them in it."""
+    told = {name: safe_url(fact) if isinstance(fact, str) else fact for name, fact in told.items()}
     typer.echo(json.dumps(told) if as_json else sentence.format(**told))

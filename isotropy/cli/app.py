@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from isotropy import tables
+from isotropy.storage.secrets import masked
 from isotropy.storage.state import library_version
 from isotropy.tables import COMMANDS
 
@@ -110,11 +112,12 @@ def main(args: list[str] | None = None) -> None:
     exit code 0
     """
     told: set[str] = set()
+    typed = list(sys.argv if args is None else args)
 
     def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if str(message) not in told and not issubclass(category, DeprecationWarning):
             told.add(str(message))
-            typer.echo(f"isotropy: note: {message}", err=True)
+            typer.echo(f"isotropy: note: {masked(str(message), typed)}", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = note
@@ -123,23 +126,26 @@ def main(args: list[str] | None = None) -> None:
         except KeyboardInterrupt:
             sys.exit(130)
         except _MISUSE as misuse:
-            _tell_misuse(misuse)
+            _tell_misuse(misuse, typed)
             sys.exit(2)
         except (ValueError, OSError, ImportError, MemoryError) as error:
             message = " ".join(str(error).split()) or type(error).__name__
             if isinstance(error, FileNotFoundError) and error.filename is not None:
                 message = f"{error.filename}: no such file."
-            typer.echo(f"isotropy: error: {message}", err=True)
+            typer.echo(f"isotropy: error: {masked(message, typed)}", err=True)
             sys.exit(2)
+        except Exception:  # a mistake of ours, whose traceback may quote anything
+            typer.echo(masked(traceback.format_exc(), typed), err=True)
+            sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 _MISUSE: Any = typer.BadParameter.__base__
 
 
-def _tell_misuse(error: Any) -> None:
+def _tell_misuse(error: Any, typed: list[str]) -> None:
     """Say in one line what is wrong with the arguments; without any, show the help."""
-    message = error.format_message()
+    message = error.message = masked(error.format_message(), typed)
     if "\n" in message:
         error.show()
         return

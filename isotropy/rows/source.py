@@ -13,6 +13,7 @@ import numpy as np
 
 from isotropy.rows.arrays import is_torch, numpy_dtype, output_dtype, to_numpy
 from isotropy.storage.errors import FileError
+from isotropy.storage.secrets import Address
 
 __all__ = ["ArrayRows", "MappedRows", "MemoryRows", "Rows"]
 
@@ -70,7 +71,8 @@ class Rows(ABC):
     def __init__(
         self, path: Path | None, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
-        self.path: Any = path
+        # Whoever shows the path of rows shows no secret.
+        self.path: Any = Address(path) if isinstance(path, str) and "://" in path else path
         self.name = name
         self.shape = shape
         self.dtype = dtype.newbyteorder("=")

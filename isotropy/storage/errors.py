@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from isotropy.storage.secrets import masked, safe_url
+
 __all__ = ["FileError", "NoRowsError", "damage"]
 
 
@@ -15,20 +17,23 @@ class FileError(ValueError):
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file, or the URL; the secrets of a URL are neither kept nor shown.
     problem : str
-        What is wrong with it and what to do; other libraries' line breaks are taken out.
+        What is wrong with it and what to do; other libraries' line breaks are taken out, and any
+        secret of the URL.
 
     Examples
     --------
     >>> print(FileError("rows.npy", "is empty (0 bytes);\n write it again."))
     rows.npy: is empty (0 bytes); write it again.
+    >>> print(FileError("https://host/rows.npy?token=hidden", "no token 'hidden' is known."))
+    https://host/rows.npy?token=***: no token '***' is known.
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = " ".join(problem.split())
+        self.problem = masked(" ".join(problem.split()), path)
+        self.path = safe_url(path) if isinstance(path, str) else path
+        super().__init__(self.path, self.problem)
 
     def __str__(self) -> str:
         return f"{os.fspath(self.path)}: {self.problem}"

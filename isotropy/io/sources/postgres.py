@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from isotropy.io.checks import choose
 from isotropy.io.sources import Source
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
+from isotropy.storage.secrets import Address
 
 __all__ = ["POSTGRES", "PostgresRows", "is_database", "read_postgres"]
 
@@ -39,7 +39,7 @@ def read_postgres(url: str, column: str | None) -> PostgresRows:
     out.
     """
     address, _, table = url.partition("#")
-    shown = _without_password(url)
+    shown = Address(url)
     if address.partition("//")[2].partition("/")[0].count("@") > 1:
         # The library would take a piece of the password for the host, and tell it.
         raise FileError(shown, "has several @ before the host; write one of a password as %40.")
@@ -112,7 +112,7 @@ class PostgresRows(Rows):
     place: Any
     mark: list[Any]
 
-    def __init__(self, shown: str, name: str, shape: tuple[int, int], kind: str) -> None:
+    def __init__(self, shown: Address, name: str, shape: tuple[int, int], kind: str) -> None:
         dtype = np.dtype({**_TYPES, **_LISTS}[kind])
         super().__init__(shown, name, shape, dtype)  # type: ignore[arg-type]
         self._kind = kind
@@ -132,7 +132,7 @@ class PostgresRows(Rows):
         psycopg = require("psycopg", extra="postgres")
         sql = psycopg.sql
         n, d = self.shape
-        with _connected(self.address, str(self.path)) as connection:
+        with _connected(self.address, self.path) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             names = {"k": self.key, "c": str(self.name)}
@@ -196,7 +196,7 @@ class PostgresRows(Rows):
         digest = hashlib.sha256(f"{job} {self.table} {self.name} {column}".encode()).hexdigest()
         names = sql.Identifier
         written = 0
-        with _connected(self.address, str(self.path)) as connection:
+        with _connected(self.address, self.path) as connection:
             connection.autocommit = True  # each batch below is a transaction, each else alone
             connection.execute("SET lock_timeout = '20s'")
             types.register_vector(connection)
@@ -266,7 +266,7 @@ class PostgresRows(Rows):
 
 
 @contextmanager
-def _connected(address: str, shown: str) -> Iterator[Any]:
+def _connected(address: str, shown: Address) -> Iterator[Any]:
     """A connection that is closed, and rolled back, at the end; its errors name the server."""
     psycopg = require("psycopg", extra="postgres")
     try:
@@ -276,14 +276,8 @@ def _connected(address: str, shown: str) -> Iterator[Any]:
         finally:
             connection.close()
     except psycopg.Error as error:
-        text = _without_password(str(error).strip())
-        raise FileError(shown, f"the database said: {text}.") from error
-
-
-def _without_password(text: str) -> str:
-    """A URL, or a text that quotes one, with stars for passwords wherever a URL may hold them."""
-    text = re.sub(r"(//[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
-    return re.sub(r"(?i)(password=)[^&#\s]*", r"\1***", text)
+        # Not `from error`: a traceback would show what the database said with the secrets in it.
+        raise FileError(shown, f"the database said: {str(error).strip()}.") from None
 
 
 POSTGRES = Source(is_database, read_postgres)
