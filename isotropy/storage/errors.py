@@ -32,7 +32,8 @@ class FileError(ValueError):
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
         self.problem = masked(" ".join(problem.split()), path)
-        self.path = safe_url(path) if isinstance(path, str) else path
+        shown = safe_url(path)
+        self.path = path if os.fspath(path) == shown else shown
         super().__init__(self.path, self.problem)
 
     def __str__(self) -> str:

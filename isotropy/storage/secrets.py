@@ -200,8 +200,8 @@ def _is_secret(name: str) -> bool:
 def _secrets_of(given: Any) -> set[str]:
     if isinstance(given, Address):
         return given.secrets()
-    if isinstance(given, str):
-        return set(_of_url(given))
+    if isinstance(given, str | os.PathLike):
+        return set(_of_url(os.fspath(given)))
     if isinstance(given, list | tuple):
         return set().union(*map(_secrets_of, given))
     return set()
