@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isotropy.storage.errors import FileError
 
-__all__ = ["check_size", "choose", "map_rows", "unusable"]
+__all__ = ["check_size", "choose", "unusable"]
+
+Named = str | os.PathLike[str]
 
 
-def map_rows(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, *, fortran: bool = False
-) -> np.ndarray:
-    """Memory map of the rows that start `offset` bytes into the file; sizes are checked before."""
-    if 0 in shape:  # nothing to map, which the operating system would refuse
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
-
-
-def check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
+def check_size(path: Named, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
     """Raise unless `found` bytes are exactly what rows of that shape and type take."""
     wanted = shape[0] * shape[1] * dtype.itemsize
     if found == wanted:
@@ -60,12 +53,12 @@ def unusable(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
     return None
 
 
-def choose(path: Path, column: str | None, kind: str, problems: Mapping[str, str | None]) -> str:
+def choose(path: Named, column: str | None, kind: str, problems: Mapping[str, str | None]) -> str:
     """The name of the rows wanted among those a file holds.
 
     Parameters
     ----------
-    path : Path
+    path : path-like
     column : str or None
         The name asked for; None takes the only usable one.
     kind : str

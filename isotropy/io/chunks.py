@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,14 @@ class ChunkedRows(Rows):
 
     def __init__(
         self,
-        path: Path,
+        file: Any,
         name: str | None,
         shape: tuple[int, int],
         dtype: np.dtype[Any],
         step: int,
         opened: Callable[[], Any],
     ) -> None:
-        super().__init__(path, name, (int(shape[0]), int(shape[1])), dtype)
+        super().__init__(file, name, (int(shape[0]), int(shape[1])), dtype)
         self._step, self._opened = step, opened
 
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,7 +37,7 @@ class Batches(Protocol):
     """
 
     def __call__(
-        self, path: Path, columns: list[str], size: int, start: int = 0
+        self, file: Any, columns: list[str], size: int, start: int = 0
     ) -> Iterator[Any]: ...
 
 
@@ -50,7 +49,7 @@ class TableRows(Rows):
     schema : pyarrow.Schema
         Of the whole table.
     batches : callable
-        Called with the path, some columns, a size and a first row, it iterates over their record
+        Called with the file, some columns, a size and a first row, it iterates over their record
         batches.
     mark : str, int or None
         What changes whenever the table does, where its path does not tell.
@@ -58,7 +57,7 @@ class TableRows(Rows):
 
     def __init__(
         self,
-        path: Path,
+        path: Any,
         name: str,
         shape: tuple[int, int],
         dtype: np.dtype[Any],
@@ -82,7 +81,7 @@ class TableRows(Rows):
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         n, d = self.shape
         name = str(self.name)
-        cursor = _Cursor(self.path, self.batches(self.path, [name], block_rows, start))
+        cursor = _Cursor(self.path, self.batches(self._file, [name], block_rows, start))
         for first in range(start, n, block_rows):
             lists = cursor.take(min(block_rows, n - first)).column(name)
             parts, row = [], first
@@ -95,7 +94,7 @@ class TableRows(Rows):
 class _Cursor:
     """Hands out the rows of record batches in the numbers asked for, from first to last."""
 
-    def __init__(self, path: Path, batches: Iterator[Any]) -> None:
+    def __init__(self, path: Any, batches: Iterator[Any]) -> None:
         self._path = path
         self._batches = batches
         self._rest: Any = None
@@ -114,7 +113,7 @@ class _Cursor:
         return require("pyarrow", extra="io").Table.from_batches(pieces)
 
 
-def table_damage(path: Path, kind: str) -> Any:
+def table_damage(path: Any, kind: str) -> Any:
     pa = require("pyarrow", extra="io")
     # Ruined names in a header are found when Python wants them as text.
     return damage(path, kind, pa.ArrowException, OSError, UnicodeDecodeError)
@@ -129,7 +128,7 @@ def batches_after(batches: Iterator[Any], start: int) -> Iterator[Any]:
 
 
 def table_rows(
-    path: Path,
+    path: Any,
     column: str | None,
     schema: Any,
     n: int,
@@ -151,7 +150,7 @@ def table_rows(
     return kind_of_rows(path, name, (n, d), dtype, schema, batches)
 
 
-def _first_length(path: Path, name: str, n: int, batches: Batches) -> int:
+def _first_length(path: Any, name: str, n: int, batches: Batches) -> int:
     """The length of the first list: what all rows of a column of free lists must have."""
     if n == 0:
         raise NoRowsError(
@@ -179,7 +178,7 @@ def _problem(kind: Any) -> str | None:
     return None
 
 
-def matrix_of(path: Path, name: str, lists: Any, d: int, start: int) -> np.ndarray:
+def matrix_of(path: Any, name: str, lists: Any, d: int, start: int) -> np.ndarray:
     """The lists as an array of shape (m, d), a view of their memory; `start` is their first row."""
     with table_damage(path, "table"):
         lists.validate()
@@ -204,7 +203,7 @@ def matrix_of(path: Path, name: str, lists: Any, d: int, start: int) -> np.ndarr
     return array
 
 
-def _numbers(path: Path, lists: Any, d: int) -> Any:
+def _numbers(path: Any, lists: Any, d: int) -> Any:
     """The numbers in lists of length d, one behind the other, without copying."""
     is_fixed = require("pyarrow", extra="io").types.is_fixed_size_list(lists.type)
     first = lists.offset * d if is_fixed else lists.offsets[0].as_py()
@@ -241,7 +240,7 @@ def _carrier(like: Rows | None) -> Callable[[int], dict[str, Any]]:
     """A function that gives the next m rows of the columns to carry along, by their names."""
     if not isinstance(like, TableRows) or not like.carried:
         return lambda m: {}
-    cursor = _Cursor(like.path, like.batches(like.path, like.carried, _CARRIED_ROWS))
+    cursor = _Cursor(like.path, like.batches(like._file, like.carried, _CARRIED_ROWS))
 
     def next_rows(m: int) -> dict[str, Any]:
         table = cursor.take(m)

@@ -24,7 +24,7 @@ __all__ = ["LocalRanges", "Ranges"]
 _MOST_OPEN = 64
 _MOST_AT_ONCE = 2**30  # the system reads at most 2 GiB a call
 _SAMPLE = 4096
-_BUFFER = 2**18
+_BUFFER = 2**16
 
 
 class Ranges(ABC):

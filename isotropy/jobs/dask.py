@@ -21,8 +21,8 @@ def from_rows(source: Any, *, column: str | None = None, block_rows: int | None 
         Paths must be valid for every worker.
     column : str, optional
     block_rows : int, optional
-        By default 65,536 for files that are mapped into memory and 16,384 for others: what a task
-        reads it holds, and too small tasks spend their time on adding up d x d matrices.
+        By default what 64 MiB hold: a task holds what it reads, and too small ones spend their
+        time on adding up d x d matrices.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def from_rows(source: Any, *, column: str | None = None, block_rows: int | None 
     da = require("dask.array", extra="dask")
     rows = open_rows(source, column=column)
     n, d = rows.shape
-    block_rows = block_rows or (65_536 if rows.mapped else 16_384)
+    block_rows = block_rows or max(1, 2**26 // (d * rows.dtype.itemsize))
     chunks = (tuple(min(block_rows, n - first) for first in range(0, n, block_rows)), (d,))
 
     def read(block_info: Any = None) -> np.ndarray:

@@ -30,11 +30,11 @@ def rows_at_a_time(rows: Any) -> int:
     """How many rows of a source to read at a time.
 
     Some five blocks are in memory at once (read, waiting and worked on), so they are half as large
-    as those that are cut from an array; blocks that are views of a memory map are not.
+    as those that are cut from an array.
     """
     d = rows.shape[1] if len(rows.shape) > 1 else 1024
     size = np.dtype(getattr(rows, "dtype", np.float32)).itemsize
-    held = BLOCK_BYTES if getattr(rows, "mapped", False) else BLOCK_BYTES // 2
+    held = BLOCK_BYTES // (2 if getattr(rows, "array", None) is None else 1)
     return int(np.clip(held // max(1, d * max(4, size)), 64, 16384))
 
 

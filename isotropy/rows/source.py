@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,8 +28,9 @@ class Rows(ABC):
 
     Parameters
     ----------
-    path : Path or None
-        The file; None for rows that are not in one.
+    path : Path, str, isotropy.io.ranges.Ranges or None
+        The file: what a `Format` is given, or a mere name, of which no change is told. None for
+        rows that are not in one.
     name : str or None
         The column, tensor or archive member; None where there are no names.
     shape : tuple of int
@@ -42,10 +41,9 @@ class Rows(ABC):
     Attributes
     ----------
     path, name, shape, dtype
-        As given.
+        As given; of ranges their path.
     array : array of shape (n, d) or None
-        The rows as one array: in memory, or a read-only memory map in the byte order of the file;
-        None where blocks are the only way (Parquet, Arrow, bfloat16, compressed `.npz`).
+        The rows as one array where they are in memory already; None where they must be read.
 
     Examples
     --------
@@ -61,22 +59,21 @@ class Rows(ABC):
     """
 
     array: Any = None
-    mapped = False
-    """Whether blocks are views, which cost no memory of their own."""
     width_known = True
     """Whether `shape` costs nothing; that of a Dask dataframe or bag takes a pass over it."""
     device: Any = None
     """The torch device of rows that lie on another than the processor; else None."""
 
     def __init__(
-        self, path: Path | None, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
+        self, path: Any, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
+        self._file = path
+        named = getattr(path, "path", path)
         # Whoever shows the path of rows shows no secret.
-        self.path: Any = Address(path) if isinstance(path, str) and "://" in path else path
+        self.path: Any = Address(named) if isinstance(named, str) and "://" in named else named
         self.name = name
         self.shape = shape
         self.dtype = dtype.newbyteorder("=")
-        self._stamp = None if path is None else _stamp(path)
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -95,8 +92,8 @@ class Rows(ABC):
         Returns
         -------
         iterator of arrays of shape (m, d)
-            To be treated as read-only: they may be views into the file. numpy; torch tensors where
-            the rows are one that numpy cannot hold.
+            To be treated as read-only: they may be views into the array that came. numpy; torch
+            tensors where the rows are one that numpy cannot hold.
 
         Raises
         ------
@@ -112,8 +109,22 @@ class Rows(ABC):
 
     def _checked(self, block_rows: int, start: int) -> Iterator[Any]:
         if start < self.shape[0]:
-            yield from self._blocks(block_rows, start)
+            with self._room():
+                yield from self._blocks(block_rows, start)
         self.check_unchanged()
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """What is read may be wider than memory: told in one line, with the file's name."""
+        try:
+            yield
+        except MemoryError as error:
+            n, d = self.shape
+            raise FileError(
+                str(self.path),
+                f"holds {n} x {d} numbers of type {self.dtype.name}, more at a time than there is "
+                f"memory for ({error}).",
+            ) from error
 
     @abstractmethod
     def _blocks(self, block_rows: int, start: int) -> Iterator[Any]:
@@ -123,8 +134,12 @@ class Rows(ABC):
         """All rows as one numpy array; nothing is copied that is one already."""
         if self.array is not None:
             return to_numpy(self.array)
-        blocks = [to_numpy(block) for block in self.blocks()]
-        return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
+        with self._room():
+            out, first = np.empty(self.shape, self.dtype), 0
+            for block in self.blocks():
+                out[first : first + len(block)] = to_numpy(block)
+                first += len(block)
+        return out
 
     def whole(self) -> Any:
         """All rows as one array; a tensor that came stays that tensor, gradients and all.
@@ -229,7 +244,9 @@ class Rows(ABC):
 
     def fingerprint(self) -> list[Any]:
         """What tells these rows from others of the same name: sizes and times, JSON-able."""
-        return [str(self.path), self.name, list(self.shape), self.dtype.name, self._stamp]
+        of_file = getattr(self._file, "fingerprint", None)
+        content = of_file() if of_file else None
+        return [str(self.path), self.name, list(self.shape), self.dtype.name, content]
 
     def check_unchanged(self) -> None:
         """Look whether the file is still what it was when it was opened.
@@ -239,23 +256,14 @@ class Rows(ABC):
         FileError
             If it has grown or changed.
         """
-        if self.path is None:
-            return
-        now = _stamp(self.path)
-        if now != self._stamp:
-            raise FileError(
-                self.path,
-                f"changed while it was in use ({_bytes(self._stamp)} then, {_bytes(now)} now): "
-                "wait until it is complete, and begin again.",
-            )
+        if check := getattr(self._file, "check_unchanged", None):
+            check()
 
 
 class ArrayRows(Rows):
-    """Rows of a file that are one array already, in a memory map or in memory."""
+    """Rows of a file that are one array in memory already."""
 
-    mapped = True
-
-    def __init__(self, path: Path | None, name: str | None, array: np.ndarray) -> None:
+    def __init__(self, path: Any, name: str | None, array: np.ndarray) -> None:
         super().__init__(path, name, (array.shape[0], array.shape[1]), array.dtype)
         self.array = array
 
@@ -271,8 +279,6 @@ class MemoryRows(Rows):
     A tensor on the processor whose type numpy knows is seen as a numpy view, so one code path
     serves both; `map` gets the tensor itself.
     """
-
-    mapped = True
 
     def __init__(self, given: Any) -> None:
         super().__init__(None, None, tuple(given.shape), numpy_dtype(given))
@@ -322,16 +328,3 @@ class MappedRows(Rows):
     def check_unchanged(self) -> None:
         """Raise a `FileError` if the source has changed since it was opened."""
         self.rows.check_unchanged()
-
-
-def _stamp(path: Path) -> list[int] | None:
-    """Size and time of change of a file; None where there is no file of that name."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else None
-
-
-def _bytes(stamp: list[int] | None) -> str:
-    return "gone" if stamp is None else f"{stamp[0]} bytes"

@@ -246,9 +246,9 @@ def _of_rows(
     weight_type: WeightType,
     random_state: int,
 ) -> list[float]:
-    if rows is None or rows.array is None:
+    if rows is None:
         raise NeedsRows(f"{metric.name} needs the rows in memory, as an array.")
-    X = rows.array
+    X = rows.in_memory() if rows.array is None else rows.array
     weights = check_weights(sample_weight, len(X))
     group = deal(len(X), n_groups, np.random.default_rng(random_state))
     compute: Callable[..., float] = metric.function

@@ -297,9 +297,9 @@ def test_a_symbolic_link_stays_a_link(tmp_path, X):
 @pytest.mark.parametrize("column", ["v", "ve", "vec", "vect", "é", 'quo"ted'])
 def test_numbers_in_safetensors_are_aligned(tmp_path, X, column):
     write(tmp_path / "x.safetensors", X, column=column)
-    rows = open_rows(tmp_path / "x.safetensors", column)
-    assert rows.array.flags.aligned
-    assert rows.array.offset % 8 == 0
+    length = int.from_bytes((tmp_path / "x.safetensors").read_bytes()[:8], "little")
+    assert length % 8 == 0  # the numbers follow
+    np.testing.assert_array_equal(open_rows(tmp_path / "x.safetensors", column).in_memory(), X)
 
 
 def test_safetensors_keeps_its_own_name(tmp_path, X):

@@ -9,12 +9,13 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from isotropy.io.ranges import LocalRanges, Ranges
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 from isotropy.tables import FORMATS
 
-__all__ = ["ENCODE_FIRST", "Format", "format_of", "open_file", "writable"]
+__all__ = ["ENCODE_FIRST", "Format", "format_of", "open_file", "read_ranges", "writable"]
 
 ENCODE_FIRST = "If it holds texts, encode them first: `isotropy encode TEXTS -o EMBEDDINGS.npy`."
 """Way out for those who hand in texts where their embeddings are wanted."""
@@ -28,7 +29,8 @@ class Format(NamedTuple):
     Parameters
     ----------
     read : callable
-        Called with the path and the column, or None, it returns the rows.
+        Called with the `isotropy.io.ranges.Ranges` of the file, which stand for its path too, and
+        the column, or None, it returns the rows.
     write : callable, optional
         Called with a binary file and the `Target`, it gives a context whose value is a function
         that appends a block. None where files of this kind are only read.
@@ -41,9 +43,9 @@ class Format(NamedTuple):
 
     >>> from isotropy.io import open_rows
     >>> from isotropy.rows.source import ArrayRows
-    >>> def read(path, column):
-    ...     lines = Path(path).read_text().splitlines()
-    ...     return ArrayRows(path, None, np.array([line.split(";") for line in lines], float))
+    >>> def read(file, column):
+    ...     lines = file.read_at(0, file.size).decode().splitlines()
+    ...     return ArrayRows(file, None, np.array([line.split(";") for line in lines], float))
     >>> FORMATS.add(".semicolons", Format(read))
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -54,7 +56,7 @@ class Format(NamedTuple):
     >>> _ = FORMATS.pop(".semicolons"), folder.cleanup()
     """
 
-    read: Callable[[Path, str | None], Rows]
+    read: Callable[[Ranges, str | None], Rows]
     write: (
         Callable[[IO[bytes], Target], AbstractContextManager[Callable[[np.ndarray], object]]] | None
     ) = None
@@ -134,19 +136,40 @@ def open_file(path: Path, column: str | None) -> Rows:
     Traceback (most recent call last):
     isotropy.storage.errors.FileError: no-such-file.npy: no such file.
     """
+    return read_ranges(LocalRanges(path), column)
+
+
+def read_ranges(file: Ranges, column: str | None) -> Rows:
+    """The rows of one file, wherever it lies.
+
+    Parameters
+    ----------
+    file : Ranges
+    column : str or None
+        As in `open_file`.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    FileError
+        As `isotropy.io.open_rows` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/rows.npy", np.eye(3))
+    >>> read_ranges(LocalRanges(f"{folder.name}/rows.npy"), None).shape
+    (3, 3)
+    >>> folder.cleanup()
+    """
+    form = format_of(Path(file))
     try:
-        _check_file(path)
-        return format_of(path).read(path, column)
+        return form.read(file, column)
     except OSError as error:
-        raise FileError(path, f"could not be opened ({error.strerror or error}).") from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise FileError(path, "no such file.")
-    if path.is_dir():
-        raise FileError(path, "is a folder; name one file in it.")
-    if not path.is_file():
-        raise FileError(path, "is not a regular file; save its content to one first.")
-    if path.stat().st_size == 0:
-        raise FileError(path, "is empty (0 bytes); write or fetch it again.")
+        raise FileError(file, f"could not be read ({error.strerror or error}).") from error
+    except MemoryError as error:
+        raise FileError(file, "asks for more memory than there is; damaged?") from error

@@ -1,4 +1,4 @@
-"""`.npy`: one array, mapped in place."""
+"""`.npy`: one array of plain numbers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from isotropy.io.checks import check_size, map_rows, unusable
+from isotropy.io.checks import check_size, unusable
 from isotropy.io.formats import Format
+from isotropy.io.plain import PlainRows
+from isotropy.io.ranges import Ranges
 from isotropy.io.target import Target
-from isotropy.rows.source import ArrayRows, Rows
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["NPY", "NpyHeader", "read_header", "read_npy", "write_npy"]
+__all__ = ["HEADER_LIMIT", "NPY", "NpyHeader", "read_header", "read_npy", "write_npy"]
 
 # Twelve bytes of magic and lengths before the text, which numpy itself limits to 10,000.
-_HEADER_LIMIT = 12 + 10_000
+HEADER_LIMIT = 12 + 10_000
 
 _npy: Any = np.lib.format  # its functions have no types
 
@@ -36,25 +37,24 @@ class NpyHeader:
     size: int
 
 
-def read_npy(path: Path, column: str | None) -> Rows:
-    """The rows of a `.npy` file, memory-mapped."""
+def read_npy(file: Ranges, column: str | None) -> Rows:
+    """The rows of a `.npy` file."""
     if column is not None:
         raise FileError(
-            path, f"a .npy file holds one array and no names; leave out column={column!r}."
+            file, f"a .npy file holds one array and no names; leave out column={column!r}."
         )
-    with open(path, "rb") as file:
-        header = read_header(path, file)
-    if problem := unusable(header.shape, header.dtype):
-        raise FileError(path, f"the array {problem}.")
-    check_size(path, header.shape, header.dtype, path.stat().st_size - header.size)
-    array = map_rows(path, header.shape, header.dtype, header.size, fortran=header.fortran)
-    return ArrayRows(path, None, array)
-
-
-def read_header(path: Path, file: IO[bytes]) -> NpyHeader:
     # A bounded piece: a damaged length cannot make numpy read a whole file into memory.
-    head = io.BytesIO(file.read(_HEADER_LIMIT))
-    with damage(path, ".npy", *_HEADER_ERRORS):
+    header = read_header(file, file.read_at(0, min(HEADER_LIMIT, file.size)))
+    if problem := unusable(header.shape, header.dtype):
+        raise FileError(file, f"the array {problem}.")
+    check_size(file, header.shape, header.dtype, file.size - header.size)
+    return PlainRows(file, None, header.shape, header.dtype, header.size, fortran=header.fortran)
+
+
+def read_header(file: Ranges, begin: bytes) -> NpyHeader:
+    """What the first bytes of an array say of it."""
+    head = io.BytesIO(begin)
+    with damage(file, ".npy", *_HEADER_ERRORS):
         version = _npy.read_magic(head)
         if version == (1, 0):
             read = _npy.read_array_header_1_0

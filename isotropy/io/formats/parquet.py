@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -19,32 +18,43 @@ from isotropy.io.columns import (
     table_rows,
 )
 from isotropy.io.formats import Format
+from isotropy.io.ranges import Ranges
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 
 __all__ = ["PARQUET", "read_parquet", "write_parquet"]
 
+_BUFFER = 2**18
 
-def read_parquet(path: Path, column: str | None) -> Rows:
+
+def read_parquet(file: Ranges, column: str | None) -> Rows:
     """The rows of one list column of a Parquet file."""
-    parquet = require("pyarrow.parquet", extra="io")
-    # Here and below: an absolute path cannot be mistaken for a URI.
-    with table_damage(path, "Parquet"), parquet.ParquetFile(path.absolute()) as file:
-        schema, n = file.schema_arrow, file.metadata.num_rows
-    return table_rows(path, column, schema, n, _parquet_batches)
+    with _opened(file) as table:
+        schema, n = table.schema_arrow, table.metadata.num_rows
+    return table_rows(file, column, schema, n, _parquet_batches)
 
 
-def _parquet_batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
+@contextmanager
+def _opened(file: Ranges) -> Iterator[Any]:
     parquet = require("pyarrow.parquet", extra="io")
-    # Only so is a row group read page by page; by default, pyarrow reads it whole.
-    options = {"memory_map": True, "pre_buffer": False}
-    with table_damage(path, "Parquet"), parquet.ParquetFile(path.absolute(), **options) as file:
-        groups, before = list(range(file.num_row_groups)), 0
-        while groups and before + (rows := file.metadata.row_group(groups[0]).num_rows) <= start:
+    # A row group is read page by page only so; by default, pyarrow reads it whole.
+    options = {"pre_buffer": False, "buffer_size": _BUFFER, "page_checksum_verification": True}
+    with (
+        table_damage(file, "Parquet"),
+        file.open() as source,
+        parquet.ParquetFile(source, **options) as table,
+    ):
+        yield table
+
+
+def _parquet_batches(file: Ranges, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
+    with _opened(file) as table:
+        groups, before = list(range(table.num_row_groups)), 0
+        while groups and before + (rows := table.metadata.row_group(groups[0]).num_rows) <= start:
             before += rows
             groups.pop(0)
         # A batch of iter_batches may be a slice of a larger one, so its rows are counted.
-        batches = file.iter_batches(size, row_groups=groups, columns=columns)
+        batches = table.iter_batches(size, row_groups=groups, columns=columns)
         for batch in batches_after(batches, start - before):
             yield batch.select(columns)
 

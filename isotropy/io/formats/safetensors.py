@@ -1,20 +1,20 @@
-"""`.safetensors`: one tensor is rows of embeddings, mapped at its place in the file."""
+"""`.safetensors`: one tensor is rows of embeddings, read at its place in the file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from isotropy.io.checks import check_size, choose, map_rows, unusable
+from isotropy.io.checks import check_size, choose, unusable
 from isotropy.io.formats import Format
+from isotropy.io.plain import PlainRows
+from isotropy.io.ranges import Ranges
 from isotropy.io.target import Target
-from isotropy.rows.source import ArrayRows, Rows
+from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
 
 __all__ = ["SAFETENSORS", "read_safetensors", "write_safetensors"]
@@ -26,47 +26,63 @@ _DTYPES = {
 }  # fmt: skip
 """numpy's type of the same bits; bfloat16, which numpy lacks, is widened after reading."""
 
+_MOST_HEADER = 100_000_000
+"""Bytes of a header, as the library that defines the format limits it."""
+
+_HEADER_ERRORS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 _CODES = {2: "F16", 4: "F32", 8: "F64"}
 
 
-def read_safetensors(path: Path, column: str | None) -> Rows:
-    """The rows of one tensor of a `.safetensors` file, memory-mapped."""
-    header, start = _read_header(path)
-    name = choose(path, column, "tensor", {key: _problem(header[key]) for key in header})
+def read_safetensors(file: Ranges, column: str | None) -> Rows:
+    """The rows of one tensor of a `.safetensors` file."""
+    header, start = _read_header(file)
+    name = choose(file, column, "tensor", {key: _problem(header[key]) for key in header})
     tensor = header[name]
     dtype, shape = np.dtype(_DTYPES[tensor["dtype"]]), tuple(tensor["shape"])
     begin, end = tensor["data_offsets"]
-    check_size(path, shape, dtype, end - begin)
-    array = map_rows(path, shape, dtype, start + begin)
-    rows_type = _BFloat16Rows if tensor["dtype"] == "BF16" else ArrayRows
-    return rows_type(path, name, array)
+    check_size(file, shape, dtype, end - begin)
+    if tensor["dtype"] == "BF16":
+        return _BFloat16Rows(file, name, shape, dtype, start + begin)
+    return PlainRows(file, name, shape, dtype, start + begin)
 
 
-class _BFloat16Rows(Rows):
+class _BFloat16Rows(PlainRows):
     """bfloat16 rows: the upper halves of float32 numbers, so widening them is exact."""
 
-    def __init__(self, path: Path, name: str, halves: np.ndarray) -> None:
-        super().__init__(path, name, (halves.shape[0], halves.shape[1]), np.dtype(np.float32))
-        self._halves = halves
+    def __init__(self, *place: Any) -> None:
+        super().__init__(*place)
+        self.dtype = np.dtype(np.float32)
 
-    def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
-        for first in range(start, self.shape[0], block_rows):
-            bits = np.asarray(self._halves[first : first + block_rows]).astype(np.uint32)
-            bits <<= 16
-            yield bits.view(np.float32)
+    def _decoded(self, stored: np.ndarray, first: int) -> np.ndarray:
+        bits = stored.astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32)
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """What the file says of its tensors, and where their bytes begin."""
-    with damage(path, ".safetensors", SafetensorError, OSError):
-        # The library checks the header against itself and the file's size; it tells no offsets.
-        with safe_open(path, framework="np"):
-            pass
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
+def _read_header(file: Ranges) -> tuple[dict[str, Any], int]:
+    """What the file says of its tensors, checked, and where their bytes begin."""
+    length = int.from_bytes(file.read_at(0, min(8, file.size)), "little")
+    with damage(file, ".safetensors", *_HEADER_ERRORS):
+        if not 2 <= length <= min(_MOST_HEADER, file.size - 8):
+            raise ValueError(f"a header of {length} bytes in {file.size}")
+        header = json.loads(file.read_at(8, length))
+        header.pop("__metadata__", None)
+        places = sorted(_place(name, header[name]) for name in header)
+        ends = [0, *(end for _, end in places)]
+        if [begin for begin, _ in places] != ends[:-1] or 8 + length + ends[-1] != file.size:
+            raise ValueError("its tensors do not follow each other up to its end")
     return header, 8 + length
+
+
+def _place(name: str, tensor: dict[str, Any]) -> tuple[int, int]:
+    begin, end = tensor["data_offsets"]
+    numbers = [begin, end, *tensor["shape"]]
+    if not (isinstance(tensor["dtype"], str) and isinstance(tensor["shape"], list)):
+        raise ValueError(f"tensor {name!r} has no shape or type")
+    if not all(type(number) is int and number >= 0 for number in numbers) or begin > end:
+        raise ValueError(f"tensor {name!r} has a shape or place that is no number of bytes")
+    return begin, end
 
 
 def _problem(tensor: dict[str, Any]) -> str | None:

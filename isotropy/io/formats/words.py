@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from isotropy.io.formats import ENCODE_FIRST, Format
+from isotropy.io.ranges import Ranges
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 
@@ -43,14 +43,14 @@ class WordRows(Rows):
             yield block
 
 
-def read_word_text(path: Path, column: str | None) -> Rows:
+def read_word_text(path: Ranges, column: str | None) -> Rows:
     """The vectors of a text file, a word and its numbers a line, with or without a first line.
 
     The first line of word2vec and fastText files, ``n d``, is checked against what follows; GloVe
     files have none. Words may hold spaces, as some of GloVe's do: the last d fields are numbers.
     """
     _no_column(path, column)
-    with open(path, "rb") as file:
+    with path.open() as file:
         first = _line(path, file, 0).split()
         header = _header(first)
         if header is None:
@@ -87,13 +87,13 @@ def read_word_text(path: Path, column: str | None) -> Rows:
 
 
 class _TextRows(WordRows):
-    def __init__(self, path: Path, shape: tuple[int, int], begin: int) -> None:
+    def __init__(self, path: Ranges, shape: tuple[int, int], begin: int) -> None:
         super().__init__(path, None, shape, np.dtype(np.float32))
         self._begin = begin
 
     def _entries(self, start: int) -> Iterator[tuple[bytes, np.ndarray]]:
         d = self.shape[1]
-        with open(self.path, "rb") as file:
+        with self._file.open() as file:
             file.seek(self._begin)
             for row in range(self.shape[0]):
                 line = _line(self.path, file, row)
@@ -113,16 +113,16 @@ class _TextRows(WordRows):
                 yield fields[0], vector
 
 
-def read_word2vec(path: Path, column: str | None) -> Rows:
+def read_word2vec(path: Ranges, column: str | None) -> Rows:
     """The vectors of a binary word2vec file: ``n d``, then words, a space, and d float32 each."""
     _no_column(path, column)
-    with open(path, "rb") as file:
+    with path.open() as file:
         header = _header(file.readline(64).split())
         begin = file.tell()
     if header is None or not 1 <= header[1] <= _MOST_DIMENSIONS:
         raise FileError(path, "does not begin with a line 'n d', as binary word2vec files do.")
     n, d = header
-    least, found = n * (1 + 4 * d), path.stat().st_size - begin
+    least, found = n * (1 + 4 * d), path.size - begin
     if found < least:
         raise FileError(
             path,
@@ -136,13 +136,13 @@ def read_word2vec(path: Path, column: str | None) -> Rows:
 
 
 class _BinaryRows(WordRows):
-    def __init__(self, path: Path, shape: tuple[int, int], begin: int) -> None:
+    def __init__(self, path: Ranges, shape: tuple[int, int], begin: int) -> None:
         super().__init__(path, None, shape, np.dtype(np.float32))
         self._begin = begin
 
     def _entries(self, start: int) -> Iterator[tuple[bytes, np.ndarray]]:
         n, d = self.shape
-        with open(self.path, "rb", buffering=2**20) as file:
+        with self._file.open() as file:
             file.seek(self._begin)
             rest = b""
             for row in range(n):
@@ -166,7 +166,7 @@ class _BinaryRows(WordRows):
                 raise FileError(self.path, f"holds more than the {n} words it declares; damaged.")
 
 
-def _line(path: Path, file: IO[bytes], row: int) -> bytes:
+def _line(path: Any, file: IO[bytes], row: int) -> bytes:
     line = file.readline(_LONGEST_LINE)
     if len(line) == _LONGEST_LINE:
         raise FileError(path, f"row {row} is over {_LONGEST_LINE} bytes long; no word vectors.")
@@ -179,7 +179,7 @@ def _header(fields: list[bytes]) -> tuple[int, int] | None:
     return int(fields[0]), int(fields[1])
 
 
-def _no_column(path: Path, column: str | None) -> None:
+def _no_column(path: Ranges, column: str | None) -> None:
     if column is not None:
         raise FileError(path, f"word vectors have no columns; leave out column={column!r}.")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from isotropy.io.columns import batches_after, table_rows
 from isotropy.io.formats.arrow import read_arrow
+from isotropy.io.ranges import LocalRanges
 from isotropy.io.sources import Source, as_folder
 from isotropy.io.sources.shards import shards_of
 from isotropy.rows.source import Rows
@@ -36,7 +37,7 @@ def read_dataset(dataset: Any, column: str | None) -> Rows:
     table = dataset.with_format("arrow")
     schema = dataset.features.arrow_schema
 
-    def batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
+    def batches(file: Any, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
         chosen = table.select_columns(columns)
         for part in chosen.iter(batch_size=size):
             yield from batches_after(iter(part.to_batches()), start)
@@ -70,7 +71,7 @@ def read_saved(source: Any, column: str | None) -> Rows:
     for file in files:
         if not file.is_file():
             raise FileError(folder, f"its state.json names {file.name}, which is missing.")
-    return shards_of(folder, files, column, read_arrow)
+    return shards_of(folder, files, column, lambda path, name: read_arrow(LocalRanges(path), name))
 
 
 DATASET = Source(is_dataset, read_dataset)

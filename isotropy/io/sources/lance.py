@@ -36,7 +36,7 @@ def read_lance(source: Any, column: str | None) -> TableRows:
         table = lance.dataset(str(path))
         version, schema, n = table.version, table.schema, table.count_rows()
 
-    def batches(path: Path, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
+    def batches(file: Any, columns: list[str], size: int, start: int = 0) -> Iterator[Any]:
         with _lance_damage(path):
             source = lance.dataset(str(path), version=version)
             scanner = source.scanner(

@@ -69,7 +69,7 @@ def read_postgres(url: str, column: str | None) -> PostgresRows:
             else f"is of type {kind}, not vector, halfvec or real[]"
             for name, kind in kinds.items()
         }
-        name = choose(shown, column, "column", problems)  # type: ignore[arg-type]
+        name = choose(shown, column, "column", problems)
         keys = connection.execute(
             "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid "
             "AND a.attnum = ANY(i.indkey) WHERE i.indrelid = %s AND i.indisprimary",
@@ -114,7 +114,7 @@ class PostgresRows(Rows):
 
     def __init__(self, shown: Address, name: str, shape: tuple[int, int], kind: str) -> None:
         dtype = np.dtype({**_TYPES, **_LISTS}[kind])
-        super().__init__(shown, name, shape, dtype)  # type: ignore[arg-type]
+        super().__init__(shown, name, shape, dtype)
         self._kind = kind
 
     def fingerprint(self) -> list[Any]:

@@ -50,7 +50,6 @@ class ShardedRows(Rows):
                     "parts of one whole.",
                 )
         self.shards = list(shards)
-        self.mapped = all(shard.mapped for shard in shards)
         self._starts = np.cumsum([0, *(shard.shape[0] for shard in shards)]).tolist()
         dtype = np.result_type(*(shard.dtype for shard in shards))
         super().__init__(path, first.name, (self._starts[-1], d), dtype)
