@@ -58,6 +58,7 @@ class Rows(ABC):
     [[4.0, 4.0], [1.0, 1.0]]
     """
 
+    _file: Any = None
     array: Any = None
     width_known = True
     """Whether `shape` costs nothing; that of a Dask dataframe or bag takes a pass over it."""
@@ -135,11 +136,8 @@ class Rows(ABC):
         if self.array is not None:
             return to_numpy(self.array)
         with self._room():
-            out, first = np.empty(self.shape, self.dtype), 0
-            for block in self.blocks():
-                out[first : first + len(block)] = to_numpy(block)
-                first += len(block)
-        return out
+            blocks = [to_numpy(block) for block in self.blocks()]
+            return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 
     def whole(self) -> Any:
         """All rows as one array; a tensor that came stays that tensor, gradients and all.

@@ -240,10 +240,9 @@ def test_arrow_holds_one_record_batch_in_memory(tmp_path):
         with new(str(tmp_path / "x.arrow"), table.schema) as writer:
             writer.write_table(table, max_chunksize=1000)
         rows, peak, before = open_rows(tmp_path / "x.arrow"), 0, pa.total_allocated_bytes()
-        for block in rows.blocks(1000):
+        for _block in rows.blocks(1000):
             peak = max(peak, pa.total_allocated_bytes() - before)
         assert peak < X.nbytes / 5
-        del block
 
 
 @pytest.mark.parametrize("row_group_size", [60_000, 1000])
