@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from isotropy.rows.arrays import check_weights
 from isotropy.storage.secrets import safe_url
 
 __all__ = [
-    "check_corrector_file",
     "check_output",
     "check_suffix",
     "read_pairs",
     "read_weights",
     "rows_or_moments",
+    "stamps",
     "tell",
+    "writing",
 ]
 
 
@@ -85,20 +88,18 @@ def read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(pairs), np.array(scores)
 
 
-def check_output(output: str | Path, *sources: str | Path | None) -> None:
-    """Refuse an output that is an input too, or whose folder is missing.
+def check_output(output: str | Path, *sources: Any) -> None:
+    """Refuse an output that is an input too, or lies among them, or whose folder is missing.
 
     Raises
     ------
     ValueError
         Which says what is in the way.
     """
+    from isotropy.jobs.places import Inputs
+
     output = Path(output)
-    for source in sources:
-        if source is None:
-            continue
-        if output.exists() and Path(source).exists() and output.samefile(source):
-            raise ValueError(f"{output}: is the input too; choose another name for the output.")
+    Inputs(*sources).refuse(output)
     if not output.parent.is_dir():
         raise ValueError(f"{output}: the folder {output.parent} does not exist; make it first.")
 
@@ -112,19 +113,54 @@ def check_suffix(output: Path, *suffixes: str) -> None:
         )
 
 
-def check_corrector_file(output: Path, *sources: str | Path | None) -> None:
-    """Refuse to write a corrector to `output` if anything but a corrector is there already."""
-    check_suffix(output, ".safetensors")
+@contextmanager
+def writing(output: Path, plan: Any, *sources: Any, overwrite: bool = False) -> Iterator[None]:
+    """A context in which a command writes a file, alone, and not over what it did not write.
+
+    Parameters
+    ----------
+    output : Path
+    plan : object
+        JSON-able; what the same command has the same of: it may write the file again.
+    *sources : Rows, str or path, optional
+        What is read.
+    overwrite : bool, default=False
+        Whether whatever is there may be replaced.
+
+    Raises
+    ------
+    ValueError
+        Which says what is in the way, and the way out.
+    """
+    from isotropy.jobs.plan import digest_of
+    from isotropy.storage.locks import owned
+    from isotropy.storage.records import mark, written_by
+
     check_output(output, *sources)
-    if output.exists() and _saved_class(output) in (
-        None,
-        "AffineMap",
-        "Moments",
-        "MomentsCheckpoint",
-    ):
-        raise ValueError(
-            f"{output}: exists and is no corrector that isotropy saved; choose another name."
-        )
+    with owned(output):
+        digest = digest_of(plan)
+        if output.is_file() and not overwrite and written_by(output) != digest:
+            what = _saved_class(output)
+            raise ValueError(
+                f"{output}: exists{f' and holds a {what}' if what else ''}, and this very command "
+                "did not write it; say --overwrite to replace it, or choose another name."
+            )
+        yield
+        if output.is_file():
+            with output.open("rb") as file:
+                mark(file, digest)
+
+
+def stamps(*paths: str | Path | None) -> list[Any]:
+    """What tells files from others of the same name, for the plan of a command."""
+    found: list[Any] = []
+    for path in paths:
+        if path is None or not Path(path).exists():
+            found.append(None if path is None else str(path))
+        else:
+            stat = Path(path).stat()
+            found.append([str(path), stat.st_size, stat.st_mtime_ns])
+    return found
 
 
 def tell(told: dict[str, Any], as_json: bool, sentence: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from isotropy.cli._files import check_corrector_file, read_pairs, rows_or_moments
-from isotropy.cli._options import AsJson, Column, Embeddings
+from isotropy.cli._files import check_suffix, read_pairs, rows_or_moments, stamps, writing
+from isotropy.cli._options import AsJson, Column, Embeddings, Overwrite
 
 __all__ = ["advise"]
 
@@ -27,24 +28,28 @@ def advise(
     ] = None,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Keep so many.")] = None,
     column: Column = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Which correction suits these embeddings? "None" is an answer, and there is a reason."""
     from isotropy.choose import AutoCorrector
     from isotropy.scoring.scorecard import to_json
 
-    if output is not None:
-        check_corrector_file(output, embeddings, texts, pairs)
     auto = AutoCorrector(n_components=dimensions)
     found = rows_or_moments(embeddings, column)
-    if hasattr(found, "blocks"):
-        auto.fit(found, **_evidence(texts, pairs))
-    elif texts is not None or pairs is not None:
-        raise ValueError(f"{embeddings}: holds moments; --texts and --pairs need the rows.")
-    else:
-        auto.fit_moments(found)
+    sources = (embeddings, texts, pairs)
     if output is not None:
-        auto.save(output)
+        check_suffix(output, ".safetensors")
+    plan = ["advise", dimensions, column, stamps(*sources)]
+    with writing(output, plan, *sources, overwrite=overwrite) if output else nullcontext():
+        if hasattr(found, "blocks"):
+            auto.fit(found, **_evidence(texts, pairs))
+        elif texts is not None or pairs is not None:
+            raise ValueError(f"{embeddings}: holds moments; --texts and --pairs need the rows.")
+        else:
+            auto.fit_moments(found)
+        if output is not None:
+            auto.save(output)
     report = auto.report_
     if as_json:
         told = {

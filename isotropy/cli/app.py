@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -88,6 +90,19 @@ def _common(
     pass
 
 
+def _end_by_exception() -> None:
+    """Let the command clean up when it is told to end, as it does when it is interrupted."""
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+                signal.signal(getattr(signal, name), end)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command: exit code 0, or 2 with one clear line for wrong input.
 
@@ -111,6 +126,7 @@ def main(args: list[str] | None = None) -> None:
     ...
     exit code 0
     """
+    _end_by_exception()
     told: set[str] = set()
     typed = list(sys.argv if args is None else args)
 

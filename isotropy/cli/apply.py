@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isotropy.cli._files import check_output, tell
+from isotropy.cli._files import tell
 from isotropy.cli._options import AsJson, Column, Embeddings, Overwrite
 
 __all__ = ["apply"]
@@ -58,8 +58,6 @@ def apply(
         estimator = estimator.for_queries()
     if output is None and new_column is None:
         raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")
-    if output is not None:
-        check_output(output, embeddings, corrector)
     rows = open_rows(embeddings, column=column)
     with counter("apply", rows.shape[0]) as progress:
         written = correct(

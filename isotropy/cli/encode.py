@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from isotropy.cli._files import check_output, tell
+from isotropy.cli._files import stamps, tell, writing
 from isotropy.cli._options import (
     AsJson,
     BatchSize,
     Device,
     Layer,
     MaxLength,
+    Overwrite,
     TextColumn,
     layer_of,
 )
@@ -40,6 +41,7 @@ def encode(
     batch_size: BatchSize = 64,
     max_length: MaxLength = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Encode texts with a sentence encoder, at any layer."""
@@ -47,27 +49,28 @@ def encode(
     from isotropy.io import RowWriter
     from isotropy.io.texts import read_texts
 
-    check_output(output, texts)
     lines = list(read_texts(texts, column=column))
     if not lines:
         raise ValueError(f"{texts}: holds no text; nothing was written.")
     RowWriter(output, shape=(len(lines), 1))  # refuses a suffix before texts are encoded
-    blocks = encode_blocks(
-        model,
-        lines,
-        layer=layer_of(layer),
-        pooling=pooling,
-        batch_size=batch_size,
-        max_length=max_length,
-        device=device,
-        progress=sys.stderr.isatty(),
-    )
-    first = next(blocks)
-    n, d = len(lines), first.shape[1]
-    with RowWriter(output, shape=(n, d), dtype=first.dtype) as writer:
-        writer.write(first)
-        for block in blocks:
-            writer.write(block)
+    plan = [model, layer, pooling, column, max_length, stamps(texts, model)]
+    with writing(output, plan, texts, overwrite=overwrite):
+        blocks = encode_blocks(
+            model,
+            lines,
+            layer=layer_of(layer),
+            pooling=pooling,
+            batch_size=batch_size,
+            max_length=max_length,
+            device=device,
+            progress=sys.stderr.isatty(),
+        )
+        first = next(blocks)
+        n, d = len(lines), first.shape[1]
+        with RowWriter(output, shape=(n, d), dtype=first.dtype) as writer:
+            writer.write(first)
+            for block in blocks:
+                writer.write(block)
     tell(
         {"rows": n, "n_features": d, "file": str(output)},
         as_json,

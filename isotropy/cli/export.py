@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from isotropy.cli._files import check_output, tell
-from isotropy.cli._options import AsJson
+from isotropy.cli._files import stamps, tell, writing
+from isotropy.cli._options import AsJson, Overwrite
 
 __all__ = ["export"]
 
@@ -24,6 +24,7 @@ def export(
         bool | None,
         typer.Option(help="Scale rows to length one after; by default as the corrector does."),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a fitted corrector in the format of what will run it."""
@@ -31,8 +32,9 @@ def export(
     from isotropy.export import write
 
     estimator = load(corrector)
-    check_output(output, corrector)
-    file, *queries = map(str, write(estimator, to, output, normalize=normalize, index=index))
+    plan = [to, normalize, stamps(corrector, index)]
+    with writing(output, plan, corrector, index, overwrite=overwrite):
+        file, *queries = map(str, write(estimator, to, output, normalize=normalize, index=index))
     told = {"corrector": type(estimator).__name__, "format": to, "file": file}
     if queries:
         told["queries"] = queries[0]

@@ -10,13 +10,16 @@ import typer
 
 from isotropy.cli._correctors import CORRECTOR_HELP, parse_corrector
 from isotropy.cli._files import (
-    check_corrector_file,
+    check_output,
+    check_suffix,
     read_pairs,
     read_weights,
     rows_or_moments,
+    stamps,
     tell,
+    writing,
 )
-from isotropy.cli._options import AsJson, Column, Embeddings
+from isotropy.cli._options import AsJson, Column, Embeddings, Overwrite
 from isotropy.rows import BadRowError
 from isotropy.tables import CORRECTORS
 
@@ -54,6 +57,7 @@ def fit(
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 30.0,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a corrector to embeddings, in one pass, and write it to a file."""
@@ -61,20 +65,23 @@ def fit(
 
     estimator = parse_corrector(corrector)
     _check_pairs(corrector, estimator, pairs)
-    check_corrector_file(output, embeddings, queries, weights, pairs, checkpoint)
-    if checkpoint is not None and checkpoint.absolute() == output.absolute():
-        raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
+    check_suffix(output, ".safetensors")
     rows = open_rows(embeddings, column=column)
-    weight = None if weights is None else read_weights(weights, rows.shape[0])
-    asked: dict[str, Any] = {} if queries is None else {"queries": rows_or_moments(queries)}
-    if pairs is None and hasattr(estimator, "fit_moments"):
-        moments = _moments(estimator, rows, weight, checkpoint, checkpoint_every)
-        estimator.fit_moments(moments, **asked)
-    elif checkpoint is not None:
-        raise ValueError(f"--checkpoint: {corrector} learns from rows, all at once.")
-    else:
-        _learn(estimator, rows, weight, pairs, asked)
-    estimator.save(output, **({"moments": True} if save_moments else {}))
+    also = (queries, weights, pairs)
+    plan = [corrector, save_moments, rows.fingerprint(), stamps(*also)]
+    with writing(output, plan, rows, *also, checkpoint, overwrite=overwrite):
+        weight = None if weights is None else read_weights(weights, rows.shape[0])
+        asked: dict[str, Any] = {} if queries is None else {"queries": rows_or_moments(queries)}
+        if pairs is None and hasattr(estimator, "fit_moments"):
+            if checkpoint is not None:
+                check_output(checkpoint, rows, *also)
+            moments = _moments(estimator, rows, weight, checkpoint, checkpoint_every)
+            estimator.fit_moments(moments, **asked)
+        elif checkpoint is not None:
+            raise ValueError(f"--checkpoint: {corrector} learns from rows, all at once.")
+        else:
+            _learn(estimator, rows, weight, pairs, asked)
+        estimator.save(output, **({"moments": True} if save_moments else {}))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     told = {

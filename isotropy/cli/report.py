@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from isotropy.cli._correctors import parse_correctors
-from isotropy.cli._files import check_output, check_suffix, rows_or_moments, tell
-from isotropy.cli._options import AsJson, Column, Correctors, Embeddings
+from isotropy.cli._files import check_suffix, rows_or_moments, tell, writing
+from isotropy.cli._options import AsJson, Column, Correctors, Embeddings, Overwrite
 
 __all__ = ["report"]
 
@@ -30,6 +30,7 @@ def report(
     ] = None,
     column: Column = None,
     title: Annotated[str | None, typer.Option(help="By default the file's name.")] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained page about embeddings: verdict, scores, pictures, hubs."""
@@ -38,25 +39,26 @@ def report(
     from isotropy.io.texts import read_texts
 
     check_suffix(output, ".html", ".htm", ".md")
-    check_output(output, embeddings, texts, against)
-    correctors = parse_correctors(corrector) if corrector else None
-    lines, profile = None if texts is None else list(read_texts(texts)), None
-    if model is not None:
-        if lines is None:
-            raise ValueError("--model needs --texts: its layers are run on them.")
-        from isotropy.encoders import layer_profile
+    # A page that was not touched since may be written anew.
+    with writing(output, "report", embeddings, texts, against, overwrite=overwrite):
+        correctors = parse_correctors(corrector) if corrector else None
+        lines, profile = None if texts is None else list(read_texts(texts)), None
+        if model is not None:
+            if lines is None:
+                raise ValueError("--model needs --texts: its layers are run on them.")
+            from isotropy.encoders import layer_profile
 
-        profile = layer_profile(model, lines)
-    rows = open_rows(embeddings, column=column)
-    made = library.report(
-        rows,
-        correctors,
-        texts=lines,
-        profile=profile,
-        against=None if against is None else rows_or_moments(against),
-        title=title or Path(str(rows.path)).name,  # shows no password
-    )
-    made.save(output)
+            profile = layer_profile(model, lines)
+        rows = open_rows(embeddings, column=column)
+        made = library.report(
+            rows,
+            correctors,
+            texts=lines,
+            profile=profile,
+            against=None if against is None else rows_or_moments(against),
+            title=title or Path(str(rows.path)).name,  # shows no password
+        )
+        made.save(output)
     tell(
         {"verdict": made.verdict, "file": str(output)},
         as_json,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -43,6 +44,9 @@ class RowWriter:
         The rows that these were made from, in the same order. If both files are Parquet or Arrow,
         the other columns of the source (ids, texts) are carried along, and the new column takes
         the place of the old.
+    opened : callable, optional
+        Called with the path, it gives the context in which the file is written; by default
+        `isotropy.storage.whole.whole_file`.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class RowWriter:
         dtype: DTypeLike = "float32",
         column: str | None = None,
         like: Rows | None = None,
+        opened: Callable[[Path], AbstractContextManager[IO[bytes]]] = whole_file,
     ) -> None:
         if len(shape) != 2 or shape[0] < 0 or shape[1] < 1:
             raise ValueError(f"shape must be (n, k) with n >= 0 and k >= 1, got {tuple(shape)}.")
@@ -92,6 +97,7 @@ class RowWriter:
             )
         self._begin = self._format.write
         self._append: Callable[[np.ndarray], object] | None = None
+        self._opened = opened
         self._written = 0
 
     def write(self, block: ArrayLike) -> None:
@@ -148,7 +154,7 @@ class RowWriter:
     @contextmanager
     def _session(self) -> Iterator[Callable[[np.ndarray], object]]:
         path, n = self._target.path, self._target.shape[0]
-        with whole_file(path) as file, self._begin(file, self._target) as append:
+        with self._opened(path) as file, self._begin(file, self._target) as append:
             yield append
             if self._written < n:
                 raise ValueError(

@@ -16,7 +16,7 @@ from isotropy.io import Rows
 from isotropy.rows.arrays import output_dtype, raise_on_bad_row
 from isotropy.rows.lanes import prefetch, rows_at_a_time
 
-__all__ = ["Apply", "Plan", "map_digest", "plan_of"]
+__all__ = ["Apply", "Plan", "digest_of", "map_digest", "plan_of"]
 
 Apply = Callable[[np.ndarray, int], np.ndarray]
 """Called with a block and the number of its first row, it gives the corrected block."""
@@ -146,7 +146,14 @@ class Plan:
             If a row holds NaN or infinity.
         """
         for block in prefetch(self.rows.blocks(4 * rows_at_a_time(self.rows), start=start)):
-            yield start, self.apply(block, start)
+            corrected = self.apply(block, start)
+            if not np.isfinite(corrected).all():
+                row = start + int((~np.isfinite(corrected).all(axis=1)).argmax())
+                raise ValueError(
+                    f"row {row}{self.rows.locate(row)} became NaN or infinite: its numbers are too "
+                    "large to be corrected in this type."
+                )
+            yield start, corrected
             start += len(block)
             self.report(start)
 
@@ -235,7 +242,22 @@ def map_digest(corrector: Any) -> str:
 
 
 def digest_of(said: Any) -> str:
-    """A digest of something JSON-able."""
+    """A digest of something JSON-able.
+
+    Parameters
+    ----------
+    said : object
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(said, default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -5,24 +5,30 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from isotropy.storage.errors import FileError
+from isotropy.storage.locks import STRAY_PREFIX, fcntl, hold, sweep
 
-__all__ = ["check_folder", "whole_file", "whole_folder"]
+__all__ = ["Batch", "check_folder", "sync_folder", "whole_file", "whole_folder"]
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file to write to, which takes its place at `path` when the block ends well.
 
-    Until then the bytes are in a temporary file of the same folder; after an exception it is
-    removed, and a file that was at `path` stays as it was. Readers of that file, memory maps
-    included, keep seeing the old content. A symbolic link is followed.
+    Until then the bytes are in a temporary file of the same folder, which has the mode, owner and
+    attributes of a file that is replaced from its first byte. After an exception it is removed,
+    and a file that was at `path` stays as it was; what a killed process leaves is removed by the
+    next one that writes there. Readers of that file, memory maps included, keep seeing the old
+    content. A symbolic link is followed: the file that it names is written.
 
     Parameters
     ----------
@@ -49,25 +55,200 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     >>> os.path.exists(path)
     True
     """
-    path = Path(path)
-    with _refusal(path):
-        target = Path(os.path.realpath(path))
-        _check_place(path, target)
-        temporary = target.with_name(f".isotropy-{uuid.uuid4().hex}.tmp")
-        raw = _Raw(temporary, path)
-    try:
-        with io.BufferedRandom(raw, 2**20) as file:
-            yield file
-            file.flush()
-            with _refusal(path):
-                os.fsync(file.fileno())
+    batch = Batch()
+    with batch, batch.file(path) as file:
+        yield file
+
+
+class Batch:
+    """Whole files that take their places together, after one wait for the disk.
+
+    Used in a ``with`` statement, whose end commits what is pending; after an exception that is
+    thrown away.
+
+    Parameters
+    ----------
+    note : callable, optional
+        Called with the paths of the files when their bytes are safe on the disk, right before they
+        take their places.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Batch() as batch:
+    ...     for name in "ab":
+    ...         with batch.file(os.path.join(folder.name, name)) as file:
+    ...             written = file.write(b"rows")
+    ...     sum(name in os.listdir(folder.name) for name in "ab")
+    0
+    >>> sorted(os.listdir(folder.name))
+    ['a', 'b']
+    """
+
+    def __init__(self, note: Callable[[list[Path]], object] | None = None) -> None:
+        self._note = note
+        self._pending: list[_Temporary] = []
+        self._since = time.monotonic()
+
+    def due(self, files: int, seconds: float, size: int) -> bool:
+        """Whether it is time to commit.
+
+        Parameters
+        ----------
+        files : int
+        seconds : float
+        size : int
+            So many pending files, seconds since the last commit, or pending bytes.
+
+        Returns
+        -------
+        bool
+        """
+        return len(self._pending) >= files or (
+            time.monotonic() - self._since >= seconds
+            or sum(os.fstat(pending.descriptor).st_size for pending in self._pending) >= size
+        )
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            for temporary in self._pending:
+                temporary.discard()
+            self._pending = []
+
+    @contextmanager
+    def file(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+        """A binary file to write to, as in `whole_file`; its place is taken by `commit`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Yields
+        ------
+        binary file
+        """
+        temporary = _Temporary(Path(path))
+        try:
+            with io.BufferedRandom(temporary.raw, 2**20) as file:
+                yield file
+        except BaseException:
+            temporary.discard()
+            raise
+        self._pending.append(temporary)
+
+    def commit(self) -> None:
+        """Wait until all bytes are on the disk, and let the files take their places.
+
+        Raises
+        ------
+        FileError
+            If the disk is full, or a file cannot be replaced.
+        """
+        if len(self._pending) > 1:
+            with ThreadPoolExecutor(min(8, len(self._pending))) as pool:
+                list(pool.map(_Temporary.sync, self._pending))
+        elif self._pending:
+            self._pending[0].sync()
+        if self._note is not None and self._pending:
+            self._note([temporary.path for temporary in self._pending])
+        folders = {temporary.target.parent for temporary in self._pending}
+        while self._pending:
+            self._pending[-1].place()
+            self._pending.pop()
+        for folder in folders:
+            sync_folder(folder)
+        self._since = time.monotonic()
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can say so.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Examples
+    --------
+    >>> sync_folder(Path("."))
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _Temporary:
+    """A file under a name that nobody looks for, locked until it has its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         with _refusal(path):
-            if target.exists():
-                temporary.chmod(target.stat().st_mode)
-            os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            self.target = Path(os.path.realpath(path))
+            _check_place(path, self.target)
+            sweep(self.target.parent)
+            self.name, self.descriptor = _new_file(self.target)
+            self.raw = _Raw(os.dup(self.descriptor), path)
+
+    def sync(self) -> None:
+        """Wait until its bytes are on the disk."""
+        with _refusal(self.path):
+            os.fsync(self.descriptor)
+
+    def place(self) -> None:
+        """Give it the name that it is for."""
+        with _refusal(self.path):
+            if fcntl is None:  # an open file keeps its name there
+                os.close(self.descriptor)
+            os.replace(self.name, self.target)
+            if fcntl is not None:
+                os.close(self.descriptor)
+
+    def discard(self) -> None:
+        """Remove it."""
+        self.name.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+def _new_file(target: Path) -> tuple[Path, int]:
+    """A locked temporary file that may be read by whom the target may be read by."""
+    like = os.stat(target) if target.exists() else None
+    mode = 0o666 if like is None else stat.S_IMODE(like.st_mode) & 0o777
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    while True:
+        name = target.with_name(f"{STRAY_PREFIX}{uuid.uuid4().hex}.tmp")
+        descriptor = os.open(name, flags | getattr(os, "O_BINARY", 0), mode)
+        # In the moment before it is locked a sweeper may take it for a stray.
+        if hold(descriptor) and name.exists():
+            break
+        os.close(descriptor)
+    if like is not None:
+        _take_after(target, like, descriptor)
+    return name, descriptor
+
+
+def _take_after(target: Path, like: os.stat_result, descriptor: int) -> None:
+    """Give a file the owner, the attributes and the mode of the one that it will replace."""
+    if not hasattr(os, "fchown"):
+        return
+    for who in ((like.st_uid, like.st_gid), (-1, like.st_gid)):
+        with suppress(OSError):  # another's file stays replaceable where the folder allows it
+            os.fchown(descriptor, *who)
+            break
+    for name in os.listxattr(target) if hasattr(os, "listxattr") else ():
+        if not name.startswith("user.isotropy"):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
 @contextmanager
@@ -98,16 +279,31 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['a.txt']
     """
     target = check_folder(path)
-    temporary = target.with_name(f".isotropy-{uuid.uuid4().hex}.tmp")
+    temporary = target.with_name(f"{STRAY_PREFIX}{uuid.uuid4().hex}.tmp")
+    sweep(target.parent)
     try:
         with _refusal(target):
             temporary.mkdir()
-            yield temporary
-            if target.is_dir():
-                target.rmdir()
-            os.replace(temporary, target)
+            with _held_folder(temporary):
+                yield temporary
+                if target.is_dir():
+                    target.rmdir()
+                os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _held_folder(folder: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        hold(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_folder(path: str | os.PathLike[str]) -> Path:
@@ -144,8 +340,8 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
 class _Raw(io.FileIO):
     """The temporary file; only what goes wrong in writing it is reported as such."""
 
-    def __init__(self, temporary: Path, path: Path) -> None:
-        super().__init__(temporary, "x+")
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "r+")
         self._path = path
 
     def write(self, data: Any) -> int:

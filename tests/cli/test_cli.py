@@ -311,11 +311,14 @@ def test_fit_writes_correctors_only_and_over_correctors_only(run, rows, tmp_path
     Moments.from_rows(rows).save("moments.safetensors")
     for output in ("precious.safetensors", "moments.safetensors"):
         kept = (tmp_path / output).read_bytes()
-        assert "no corrector" in refused(run, "fit", "rows.npy", "-o", output)
-        assert "no corrector" in refused(run, "advise", "rows.npy", "-o", output)
+        assert "say --overwrite" in refused(run, "fit", "rows.npy", "-o", output)
+        assert "say --overwrite" in refused(run, "advise", "rows.npy", "-o", output)
         assert (tmp_path / output).read_bytes() == kept
     run("fit", "rows.npy", "-o", "c.safetensors")
-    run("fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal")
+    run("fit", "rows.npy", "-o", "c.safetensors")  # the very same command
+    other = "fit", "rows.npy", "-o", "c.safetensors", "-c", "mean-removal"
+    assert "holds a whitening" in refused(run, *other)
+    run(*other, "--overwrite")
     assert isinstance(isotropy.load("c.safetensors"), isotropy.MeanRemoval)
     assert (tmp_path / "rows.npy").read_bytes() == before
     assert "checkpoint" in refused(
@@ -358,7 +361,7 @@ def test_encode_writes_a_row_for_each_line(run, tmp_path):
     run("encode", "t.txt", "-o", "e.npy", "--layer", "3")
     rows = np.load("e.npy")
     assert rows.shape == (3, 384)
-    assert "from" in refused(run, "encode", "t.txt", "-o", "e.npy", "--layer", "99")
+    assert "from" in refused(run, "encode", "t.txt", "-o", "no.npy", "--layer", "99")
 
 
 def test_the_demo_writes_what_it_says(run, tmp_path):

@@ -201,7 +201,7 @@ def test_the_bytes_are_on_the_disk_before_the_file_takes_its_place(tmp_path, X, 
             os, name, lambda *args, name=name, real=real: (calls.append(name), real(*args))
         )
     write(tmp_path / "x.npy", X)
-    assert calls == ["fsync", "replace"]
+    assert calls == ["fsync", "replace", "fsync"]  # the last is the folder's
 
 
 def test_a_writer_serves_a_second_time(tmp_path, X):

@@ -189,7 +189,9 @@ def test_a_folder_is_written_shard_by_shard_and_gone_on_with(tmp_path, folder, m
     np.testing.assert_allclose(found, real(X), rtol=1e-5, atol=1e-6)
     # Another map is another job.
     other = Whitening(n_components=4, power=0.5).fit(X)
-    correct(other, tmp_path / "in", out)
+    with pytest.raises(FileError, match="another job wrote; say --overwrite"):
+        correct(other, tmp_path / "in", out)
+    correct(other, tmp_path / "in", out, overwrite=True)
     found = np.concatenate(list(open_rows(out).blocks()))
     np.testing.assert_allclose(found, other.transform(X), rtol=1e-5, atol=1e-6)
 
@@ -208,7 +210,7 @@ def test_the_folder_that_is_read_is_not_written_to(tmp_path, folder):
     with pytest.raises(ValueError, match="cannot take a column"):
         correct(folder[1], tmp_path / "in", new_column="white")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/_isotropy.json").write_text("{")
+    (tmp_path / "out/_isotropy.jsonl").write_text("{")
     with pytest.raises(FileError, match="is damaged"):
         correct(folder[1], tmp_path / "in", tmp_path / "out")
 

@@ -37,7 +37,11 @@ class ShardedRows(Rows):
     ----------
     shards : list of Rows
         Those that hold rows.
+    listed : bool
+        Whether the files were given one by one: a file that comes into the folder is not read.
     """
+
+    listed = False
 
     def __init__(self, path: Path, shards: Sequence[Rows]) -> None:
         first = shards[0]
@@ -76,7 +80,9 @@ class ShardedRows(Rows):
             shard.check_unchanged()
 
 
-def shards_of(path: Path, files: Sequence[Path], column: str | None, read: Any = open_file) -> Rows:
+def shards_of(
+    path: Path, files: Sequence[Path], column: str | None, read: Any = open_file
+) -> ShardedRows:
     """The rows of all files, each opened by `read(file, column)`; files without rows are skipped.
 
     Frameworks write an empty file for each partition without rows.
@@ -116,7 +122,9 @@ def _read_list(given: Sequence[Any], column: str | None) -> Rows:
     if not given:
         raise ValueError("source is an empty list: no file to open.")
     files = [Path(item) for item in given]
-    return shards_of(files[0].parent, files, column)
+    rows = shards_of(files[0].parent, files, column)
+    rows.listed = True
+    return rows
 
 
 def _read_folder(given: Any, column: str | None) -> Rows:

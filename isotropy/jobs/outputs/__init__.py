@@ -28,6 +28,8 @@ class Written(NamedTuple):
         Rows that others changed meanwhile and that were corrected again.
     found : int, default=0
         Rows that were found written by the same job, whole and unchanged.
+    replaced : int, default=0
+        Files or columns of others that were replaced, since the user said so.
     verified : tuple of str, default=()
         What was looked at once all was written, in words.
 
@@ -42,6 +44,7 @@ class Written(NamedTuple):
     nulls: int = 0
     changed: int = 0
     found: int = 0
+    replaced: int = 0
     verified: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -52,6 +55,8 @@ class Written(NamedTuple):
             (self.nulls, "without a vector"),
         ):
             told += f", {number:,} {what}" if number else ""
+        if self.replaced:
+            told += f", in the place of {self.replaced:,} that stood there"
         return told + (f" and verified: {', '.join(self.verified)}" if self.verified else "")
 
 
@@ -115,7 +120,7 @@ class Output(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse what must not be written, before anything is.
+        """Refuse what must not be written, before anything is; called while it is owned.
 
         Raises
         ------

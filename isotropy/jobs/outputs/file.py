@@ -2,60 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from isotropy.io import FileError, Rows, RowWriter
 from isotropy.io.columns import TableRows
+from isotropy.io.formats import open_file
 from isotropy.jobs.outputs import Output, Written
+from isotropy.jobs.places import Inputs
 from isotropy.jobs.plan import Plan
+from isotropy.storage.locks import owned
+from isotropy.storage.records import mark, written_by
+from isotropy.storage.whole import whole_file
 
-__all__ = ["FileOutput", "check_not_read", "files_of", "shards_of", "write_file"]
+__all__ = ["FileOutput", "count_rows", "write_file"]
 
 
 class FileOutput(Output):
-    """One file, which appears whole or not at all."""
+    """One file, which appears whole or not at all.
+
+    It carries a note of the plan that it was written for: the same plan finds it finished.
+    """
 
     @classmethod
     def recognizes(cls, rows: Rows, output: Any) -> bool:
         """Whether an output is named at all: what no other kind recognizes is a file."""
         return output is not None
 
+    def owned(self) -> AbstractContextManager[Any]:
+        """A context in which no other job writes the file."""
+        return owned(self.plan.place)
+
     def check(self) -> None:
-        """Refuse a file that is read."""
-        check_not_read(self.plan.rows, self.plan.place)
+        """Refuse a file that is read, or that is there and that another job wrote."""
+        plan, path = self.plan, self.plan.place
+        Inputs(plan.rows, *plan.reads).refuse(path)
+        self.there = path.exists()
+        self.finished = self.there and written_by(path) == plan.digest()
+        if self.there and not self.finished and not plan.overwrite:
+            raise FileError(
+                path,
+                "exists, and this very job did not write it as it is now; say --overwrite "
+                "(overwrite=True) to replace it, or name another file.",
+            )
 
     def write(self) -> None:
-        """Write all rows."""
-        write_file(self.plan, self.plan.place)
+        """Write all rows, where the same job has not."""
+        if not self.finished:
+            write_file(self.plan, self.plan.place, self._noted)
+
+    @contextmanager
+    def _noted(self, path: Path) -> Iterator[IO[bytes]]:
+        with whole_file(path) as file:
+            yield file
+            mark(file, self.plan.digest())
 
     def verify(self) -> Written:
-        """What was written."""
-        return Written(self.plan.shape, str(self.plan.place))
+        """Count the rows of the file, and look whether the source is what it was."""
+        plan = self.plan
+        count_rows(plan, plan.place)
+        plan.rows.check_unchanged()
+        seen = ("rows counted", "source unchanged")
+        return Written(
+            plan.shape,
+            str(plan.output),
+            found=plan.shape[0] if self.finished else 0,
+            replaced=int(self.there and not self.finished),
+            verified=(*seen, "checksum of the file") if self.finished else seen,
+        )
 
 
-def write_file(plan: Plan, path: Path) -> None:
-    """Write the corrected rows to a file, which appears whole or not at all."""
+def write_file(
+    plan: Plan, path: Path, opened: Callable[[Path], AbstractContextManager[IO[bytes]]]
+) -> None:
+    """Write the corrected rows to a file that `opened` opens, as `whole_file` does."""
     like = plan.rows if isinstance(plan.rows, TableRows) else None
     name = plan.column or plan.rows.name
-    with RowWriter(path, shape=plan.shape, dtype=plan.dtype, column=name, like=like) as writer:
+    with RowWriter(
+        path, shape=plan.shape, dtype=plan.dtype, column=name, like=like, opened=opened
+    ) as writer:
         for _, block in plan.blocks():
             writer.write(block)
 
 
-def shards_of(rows: Rows) -> list[Rows]:
-    """The parts that rows of many files are made of; those of one are their own."""
-    parts: list[Rows] = getattr(rows, "shards", [rows])
-    return parts
-
-
-def files_of(rows: Rows) -> list[Path]:
-    """The files that rows are read from; none where they are in memory or on a server."""
-    paths = [Path(shard.path) for shard in shards_of(rows) if shard.path is not None]
-    return [path for path in paths if path.exists()]
-
-
-def check_not_read(rows: Rows, output: Path) -> None:
-    """Raise a `FileError` if a file to be written is one of those that are read."""
-    if output.exists() and any(output.samefile(path) for path in files_of(rows)):
-        raise FileError(output, "is read too; choose another name for the output.")
+def count_rows(plan: Plan, path: Path) -> None:
+    """Raise a `FileError` unless a file that was written opens as the rows that were to be."""
+    name = plan.column or plan.rows.name or "embedding"
+    try:
+        found = open_file(path, name)
+    except FileError:  # formats without names
+        found = open_file(path, None)
+    if found.shape != plan.shape:
+        raise FileError(
+            path,
+            f"holds {found.shape[0]} x {found.shape[1]} numbers, but {plan.shape[0]} x "
+            f"{plan.shape[1]} were written: something else writes there. Begin again.",
+        )

@@ -1,0 +1,136 @@
+"""The record of a job that writes many files: one line a file, only ever added to."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from isotropy.io import FileError
+from isotropy.storage.whole import sync_folder
+
+__all__ = ["JOURNAL", "Journal"]
+
+JOURNAL = "_isotropy.jsonl"
+"""Its name in the folder that the files are in."""
+
+
+class Journal:
+    """Which files a job has written into a folder, and what is in them.
+
+    A line is added and safe on the disk before the files that it speaks of take their places:
+    whether a file is finished is known by its bytes, of which the line has the checksum. A line
+    that is torn or damaged is as if it were not there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Attributes
+    ----------
+    job : str or None
+        Digest of the last job that wrote there.
+    entries : dict of str to dict
+        By name in the folder, what was noted last of a file.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or is something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> journal = Journal(Path(folder.name))
+    >>> journal.begin("job")
+    >>> journal.add({"a.npy": {"plan": "p", "sum": "4-57bd"}})
+    >>> Journal(Path(folder.name)).entries["a.npy"]["sum"]
+    '4-57bd'
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL
+        self.job: str | None = None
+        self.entries: dict[str, dict[str, Any]] = {}
+        for number, line in enumerate(self._lines()):
+            said = _said(line)
+            if said is None and number == 0:
+                raise FileError(self.path, "is damaged, or no journal of ours; delete it.")
+            self._take(said or {})
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise FileError(self.path, f"could not be read ({error.strerror}).") from error
+
+    def _take(self, said: dict[str, Any]) -> None:
+        self.job = said.get("job", self.job)
+        self.entries.update(said.get("files", {}))
+        for name in said.get("removed", ()):
+            self.entries.pop(name, None)
+
+    def begin(self, job: str) -> None:
+        """Note that a job writes from now on.
+
+        Parameters
+        ----------
+        job : str
+            Its digest.
+        """
+        if job != self.job:
+            self._append({"job": job})
+
+    def add(self, files: dict[str, dict[str, Any]]) -> None:
+        """Note what files are about to take their places.
+
+        Parameters
+        ----------
+        files : dict of str to dict
+            By name in the folder, what there is to know.
+        """
+        self._append({"files": files})
+
+    def remove(self, names: list[str]) -> None:
+        """Note that files are no longer this job's.
+
+        Parameters
+        ----------
+        names : list of str
+        """
+        self._append({"removed": names})
+
+    def _append(self, said: dict[str, Any]) -> None:
+        text = json.dumps(said, sort_keys=True).encode()
+        new = not self.path.exists()
+        try:
+            with open(self.path, "ab") as file:
+                # A line break first: what a killed process left of a line stays alone.
+                start = b"\n" if file.tell() else b""
+                file.write(start + b"%08x " % zlib.crc32(text) + text + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileError(self.path, f"could not be written ({error.strerror}).") from error
+        if new:
+            sync_folder(self.path.parent)
+        self._take(said)
+
+
+def _said(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it is torn or damaged, nothing where it is empty."""
+    if not line:
+        return {}
+    try:
+        if int(line[:8], 16) != zlib.crc32(line[9:]):
+            return None
+        said: dict[str, Any] = json.loads(line[9:])
+    except ValueError:
+        return None
+    return said

@@ -1,0 +1,96 @@
+"""Which job wrote a file: a note that the file carries as an extended attribute."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["checksum", "mark", "written_by"]
+
+_NAME = "user.isotropy.plan"
+
+
+def checksum(file: IO[bytes]) -> str:
+    """Size and SHA-256 of all that an open file holds.
+
+    Parameters
+    ----------
+    file : binary file
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> checksum(io.BytesIO(b"rows"))[:10]
+    '4-57bdf241'
+    """
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    return f"{file.seek(0, io.SEEK_END)}-{digest}"
+
+
+def mark(file: IO[bytes], plan: str) -> str:
+    """Note on a file that is complete which plan it was written for.
+
+    On a file system without extended attributes the note is lost, and with it only that the same
+    job may write the file again without being told to.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for reading.
+    plan : str
+        Digest of the plan.
+
+    Returns
+    -------
+    str
+        The checksum of the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"rows")
+    ...     _ = mark(file, "plan")
+    ...     written_by(file.name) in ("plan", None)
+    True
+    """
+    file.flush()
+    found = checksum(file)
+    if hasattr(os, "setxattr"):
+        with suppress(OSError):
+            os.setxattr(file.fileno(), _NAME, f"{plan} {found}".encode())
+    return found
+
+
+def written_by(path: str | os.PathLike[str]) -> str | None:
+    """The plan that a file was written for, if it is still as it was written.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    str or None
+        Digest of the plan; None where the file was changed since, or nobody noted it.
+
+    Examples
+    --------
+    >>> written_by("no-such-file") is None
+    True
+    """
+    get: Any = getattr(os, "getxattr", None)
+    try:
+        plan, found = get(path, _NAME).decode().split() if get else (None, None)
+        with Path(path).open("rb") as file:
+            return plan if plan and checksum(file) == found else None
+    except (OSError, ValueError):
+        return None
