@@ -28,7 +28,7 @@ def checksum(file: IO[bytes]) -> str:
     Examples
     --------
     >>> checksum(io.BytesIO(b"rows"))[:10]
-    '4-57bdf241'
+    '4-bc51e9e6'
     """
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
