@@ -66,6 +66,8 @@ def fit(
     estimator = parse_corrector(corrector)
     _check_pairs(corrector, estimator, pairs)
     check_suffix(output, ".safetensors")
+    if checkpoint is not None and checkpoint.resolve() == output.resolve():
+        raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
     rows = open_rows(embeddings, column=column)
     also = (queries, weights, pairs)
     plan = [corrector, save_moments, rows.fingerprint(), stamps(*also)]
