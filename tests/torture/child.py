@@ -33,6 +33,8 @@ _OF_DATABASE = frozenset(
     ("execute", "copy", "write_row", "fetchmany", "fetchone", "fetchall", "commit", "close")
 )
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Blow(NamedTuple):
     """What befalls a process: `act` is called in it, before its k-th call that counts."""
@@ -67,9 +69,11 @@ class Child:
         self._out, self._err = os.memfd_create("out"), os.memfd_create("err")
         self._count = mmap.mmap(-1, 16)
         self._started = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # none falls between fork and command
         self.pid = os.fork()
         if self.pid == 0:
             _become(list(args), blow, before, self._out, self._err, self._count)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         self._watch = os.pidfd_open(self.pid)
 
     def wait(self, timeout: float) -> bool:
@@ -132,13 +136,14 @@ def _become(
     """Be the command, from here to the end of the process."""
     code = 70
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdin = open(os.devnull)  # noqa: SIM115
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         code = _command(args, blow, before, count)
     except KeyboardInterrupt:  # outside of the command: between two of ours
         code = 130

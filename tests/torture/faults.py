@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from torture import formats, postgres
+from torture.child import in_child
 from torture.job import Job, integers
 from torture.target import Target
 from torture.world import World, rows_of
@@ -248,6 +249,40 @@ def _masked(job: Job, path: Path) -> None:
     os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns))
 
 
+def _more(job: Job) -> None:
+    """After a kill: the folder that is read has another file, in front of the others."""
+    job.killed()
+    kind = str(job.rng.choice(list(formats.READABLE)))
+    formats.write(job.world.source / f"part--1{kind}", rows_of(job.rng, 50))
+    job.before.add(f"rows/part--1{kind}")
+
+
+def _gone(job: Job) -> None:
+    """After a kill: the folder that is read has a file less."""
+    job.killed()
+    _some_file(job).unlink()
+
+
+def _lance_between(job: Job) -> None:
+    """After a kill: rows come to a table, or go, or are replaced."""
+    job.killed()
+    how = str(job.rng.choice(["append", "delete", "overwrite"]))
+    X = rows_of(job.rng, 60)
+
+    def change() -> None:
+        import lance
+
+        path = str(job.world.source)
+        if how == "delete":
+            lance.dataset(path).delete("id % 7 = 3")
+        elif how == "append" and "w" in lance.dataset(path).schema.names:
+            lance.dataset(path).delete("id < 5")
+        else:
+            lance.write_dataset(formats.table_of(X), path, mode=how)
+
+    in_child(change)
+
+
 _CHANGES = {"replaced": _replace, "written over": _overwrite, "grown": _grow, "cut": _cut}
 
 
@@ -368,7 +403,8 @@ def _flip_kept(job: Job) -> None:
     job.killed()
     kept = [path for path in job.target.kept(job.world) if job.world.source not in path.parents]
     if kept:
-        _flip(job, kept[integers(job.rng, 0, len(kept) - 1)])
+        job.spoilt.append(kept[integers(job.rng, 0, len(kept) - 1)])
+        _flip(job, job.spoilt[-1])
 
 
 def _cut_kept(job: Job) -> None:
@@ -379,6 +415,7 @@ def _cut_kept(job: Job) -> None:
         path = kept[integers(job.rng, 0, len(kept) - 1)]
         size = path.stat().st_size
         path.unlink() if job.rng.random() < 0.3 else os.truncate(path, size // 2)
+        job.spoilt.append(path)
 
 
 def _all() -> list[Fault]:
@@ -396,6 +433,9 @@ def _all() -> list[Fault]:
         *(Fault(f"{k} while read", _while_read(c), _of_files) for k, c in _CHANGES.items()),
         *(Fault(f"{k} between", _between(c), _of_files) for k, c in _CHANGES.items()),
         Fault("written over, times restored", _between(_masked), _of_files),
+        Fault("file more between", _more, lambda target: target.name == "folder"),
+        Fault("file gone between", _gone, lambda target: target.name == "folder"),
+        Fault("rows changed between", _lance_between, lambda target: target.name == "lance"),
         Fault("clock jumps", _clock),
         Fault("file times jump", _times, _of_files),
         Fault("two at once", _two_at_once),

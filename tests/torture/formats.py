@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["READABLE", "read", "write"]
+__all__ = ["READABLE", "read", "table_of", "write"]
 
 
 def write(path: Path, X: np.ndarray) -> Path:
@@ -25,7 +25,8 @@ def read(path: Path) -> np.ndarray:
     return found
 
 
-def _table(X: np.ndarray) -> Any:
+def table_of(X: np.ndarray) -> Any:
+    """Rows as an Arrow table with a key."""
     import pyarrow as pa
 
     lists = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), X.shape[1])
@@ -35,13 +36,13 @@ def _table(X: np.ndarray) -> Any:
 def _write_parquet(path: Path, X: np.ndarray) -> None:
     import pyarrow.parquet as parquet
 
-    parquet.write_table(_table(X), path, row_group_size=100)
+    parquet.write_table(table_of(X), path, row_group_size=100)
 
 
 def _write_arrow(path: Path, X: np.ndarray) -> None:
     import pyarrow as pa
 
-    table = _table(X)
+    table = table_of(X)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=100)
 

@@ -77,6 +77,7 @@ class Job:
         self.record = Record(fault, target.name)
         self.heal: list[Callable[[], object]] = []
         self.flags: list[str] = []
+        self.spoilt: list[Path] = []
         self.before = world.listing()
 
     # -- running -------------------------------------------------------------------------------
@@ -164,6 +165,9 @@ class Job:
         named = re.search(r"error: ([^:]+): ", said)
         path = Path(named.group(1)) if named else Path("/")
         if re.search(r"[Dd]elete it", said) and path.is_file() and self.world.out in path.parents:
+            path.unlink()
+            return True
+        if "choose another name" in said and path in self.spoilt:
             path.unlink()
             return True
         if "--overwrite" in said and "--overwrite" not in self.flags:

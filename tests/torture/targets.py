@@ -118,7 +118,7 @@ class _Lance(Target):
             import lance
 
             lance.write_dataset(
-                formats._table(X), str(world.source), max_rows_per_file=100, max_rows_per_group=50
+                formats.table_of(X), str(world.source), max_rows_per_file=100, max_rows_per_group=50
             )
 
         in_child(make)
