@@ -146,7 +146,10 @@ def save(path: Path, moments: Moments, next_row: int, job: dict[str, Any]) -> No
 
 
 def _resumed(path: Path, job: dict[str, Any]) -> tuple[Moments, int]:
-    info, arrays = load_state(path)
+    try:
+        info, arrays = load_state(path)
+    except ValueError as error:
+        raise ValueError(f"{error} Delete it to begin anew, or name another file.") from error
     if info["class"] != _KIND:
         raise ValueError(f"{path}: holds a {info['class']}, not a checkpoint; name another file.")
     for key, wanted in job.items():

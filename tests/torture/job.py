@@ -170,7 +170,7 @@ class Job:
         if "choose another name" in said and path in self.spoilt:
             path.unlink()
             return True
-        if "--overwrite" in said and "--overwrite" not in self.flags:
+        if "overwrite" in said and "--overwrite" not in self.flags:
             self.flags.append("--overwrite")
             return True
         return False

@@ -68,7 +68,8 @@ class _Folder(Target):
 
     def products(self, world: World) -> set[str]:
         names = {f"out/all/{path.name}" for path in world.files()}
-        return {*names, "out/all", "out/all/_isotropy.json"}
+        journal = {f"out/all/{path.name}" for path in (world.out / "all").glob("_isotropy.json*")}
+        return {*names, *journal, "out/all"}
 
 
 class _Corrector(Target):

@@ -31,3 +31,14 @@ def test_no_fault_loses_doubles_or_spoils_a_row():
     for library in ("pgserver", "psycopg", "pgvector"):
         pytest.importorskip(library)
     assert "seed " in _torture("--faults", "300")
+
+
+def test_some_faults_at_calls():
+    """Those that need no server, no mount and no luck."""
+    names = ("SIGKILL at a call", "SIGINT at a call", "file size limit", "few descriptors")
+    names += ("replaced while read", "cut while read", "another job between", "cut: kept")
+    faults = (word for name in names for word in ("--fault", name))
+    targets = (
+        word for name in ("file .npy", "folder", "checkpoint") for word in ("--target", name)
+    )
+    _torture("--seed", "1", "--faults", "24", "--workers", "1", *faults, *targets)
