@@ -231,8 +231,13 @@ def _of_options(options: Any, named: bool = False) -> Iterator[str]:
 
 
 def _of_environment() -> Iterator[str]:
-    # Short values (a switch, a number) would hide words that have nothing to do with them.
-    return (text for name, text in os.environ.items() if len(text) >= 8 and _is_secret(name))
+    # Short values (a switch, a number) would hide words that have nothing to do with them, and a
+    # shell's PWD is the folder that we are in.
+    return (
+        text
+        for name, text in os.environ.items()
+        if len(text) >= 8 and _is_secret(name) and name not in ("PWD", "OLDPWD")
+    )
 
 
 def _forms(secret: str) -> set[str]:

@@ -106,6 +106,12 @@ def test_secrets_of_the_environment_are_hidden(monkeypatch):
     clean(FileError("x", "said pl4nted0"))
 
 
+def test_the_folder_that_we_are_in_is_no_secret(monkeypatch):
+    for name in ("PWD", "OLDPWD"):
+        monkeypatch.setenv(name, "/home/me/work")
+    assert masked("/home/me/work/rows.npy: no such file") == "/home/me/work/rows.npy: no such file"
+
+
 def test_rows_keep_no_secret_where_it_is_shown():
     class Some(Rows):
         _blocks = MemoryRows._blocks

@@ -186,7 +186,7 @@ def _kept_secret(job: Job) -> None:
     job.flags.append("--overwrite") if _knows_overwrite(job) else None
     job.killed()
     shown = [path for path in job.target.kept(world) if path.stat().st_mode & 0o077]
-    shown = [path for path in shown if path.suffix not in (".json", ".ckpt")]
+    shown = [path for path in shown if path.suffix not in (".json", ".jsonl", ".ckpt", ".lock")]
     if shown and products:
         job.record.exits += 1
         job.record.note(f"readable by others: {[path.name for path in shown]}")
