@@ -322,13 +322,14 @@ class AffineMap:
             of = self.mean if self.mean.any() else -self.offset @ self._way_back()
         of = self._row("of", of)
         key = mean.tobytes() + of.tobytes()
-        if key not in self._moved:  # kept, since queries may come one by one
+        kept = self._moved.get(key)
+        if kept is None:  # kept, since queries may come one by one
             moved = copy.copy(self)
             moved.mean, moved.offset = mean, contiguous(self._rest(of))
             moved._cast, moved._moved = {}, {}
             moved.center = mean
-            self._moved = {key: moved}
-        return self._moved[key]
+            kept, self._moved = moved, {key: moved}
+        return kept
 
     def _row(self, name: str, values: Any) -> np.ndarray:
         row = _finite(name, values, 1)

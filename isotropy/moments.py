@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 import os
 from collections.abc import Callable
-from functools import partial
-from threading import Lock
-from typing import Any, Literal
+from functools import partial, wraps
+from threading import RLock
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -57,12 +56,28 @@ _NUMBERS = tuple(name for name in MERGE if name not in (*_ARRAYS, "fourth"))
 _DEVICE_BLOCKS = 16  # a block sent to an accelerator is this many times larger
 
 
+P = ParamSpec("P")
+Found = TypeVar("Found")
+
+
+def _at_one_time(
+    method: Callable[Concatenate[Moments, P], Found],
+) -> Callable[Concatenate[Moments, P], Found]:
+    """Let a method read the state as it is at one time, whatever other threads bring in."""
+
+    @wraps(method)
+    def read(self: Moments, /, *args: P.args, **options: P.kwargs) -> Found:
+        return method(self if self._still else self._twin(still=True), *args, **options)
+
+    return read
+
+
 class Moments:
     """Weighted moments of rows up to the fourth order, in float64, around a shift.
 
     Moments of two sets merge with ``a + b``, exactly: blocks, files, days, processes and machines
-    may be summed apart, in any order. Nothing of the form X'X - n m m' is ever computed, so a mean
-    a thousand times the spread does no harm.
+    may be summed apart, in any order, and several threads may feed one object and read it. Nothing
+    of the form X'X - n m m' is ever computed, so a mean a thousand times the spread does no harm.
 
     Parameters
     ----------
@@ -129,6 +144,8 @@ class Moments:
     True
     """
 
+    _still = False  # whether nobody else can change it
+
     def __init__(
         self,
         *,
@@ -153,7 +170,7 @@ class Moments:
         self.norm_sum = self.norm_square_sum = self.unit_weight = self.unit_weight2 = 0.0
         self.norm_min, self.norm_max = np.inf, 0.0
         self.input_eps = self.product_eps = self.noise = 0.0
-        self._lock = Lock()  # one object may be fed by several threads
+        self._lock = RLock()  # one object may be fed by several threads
         self._allocate(0)
 
     def _allocate(self, d: int) -> None:
@@ -312,7 +329,15 @@ class Moments:
         >>> moments.copy().update(np.eye(3)).n_rows, moments.n_rows
         (6, 3)
         """
-        return copy.copy(self)
+        return self._twin()
+
+    def _twin(self, *, still: bool = False) -> Moments:
+        """A copy; one that is still stays in this thread, so nothing can change it."""
+        twin = object.__new__(type(self))
+        with self._lock:
+            twin.__dict__.update(self.__dict__, _lock=RLock())
+        twin._still = still
+        return twin
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -321,21 +346,27 @@ class Moments:
         total._absorb(other)
         return total
 
-    __iadd__ = __add__
+    def __iadd__(self, other: Moments) -> Self:
+        # In place: of two threads that add to one name, neither may bring back an older sum.
+        if not isinstance(other, Moments):
+            return NotImplemented
+        self._absorb(other)
+        return self
 
     def __radd__(self, other: Any) -> Moments:
         # sum() begins with 0.
         return self.copy() if isinstance(other, int) and other == 0 else NotImplemented
 
     def _absorb(self, other: Moments) -> None:
+        other = other.copy()  # another thread may feed it meanwhile
         for option, mine in self._options().items():
             theirs = getattr(other, option)
             if mine != theirs:
                 raise ValueError(f"Moments of {option}={mine!r} and {theirs!r} do not add up.")
         if not other.n_features:
             return
-        self._check_features(other.n_features)
         with self._lock:
+            self._check_features(other.n_features)
             if not self.n_features:
                 self._allocate(other.n_features)
             total = self.total_weight + other.total_weight
@@ -345,6 +376,7 @@ class Moments:
             new = {name: _merged(name, mine, theirs) for name in MERGE}
             self.__dict__.update(new, mean=mean, _eigen={})
 
+    @_at_one_time
     def centered_at(self, mean: np.ndarray) -> Moments:
         """The same moments with their centered sums taken about another point.
 
@@ -382,14 +414,17 @@ class Moments:
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        state = dict(self._twin().__dict__)
+        del state["_lock"], state["_still"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        self.__dict__.update(state, _lock=RLock())
 
     # -- reading -----------------------------------------------------------------------------
 
     @property
+    @_at_one_time
     def n_effective(self) -> float:
         """Number of rows the weights amount to: their sum, or Kish's size for probabilities.
 
@@ -404,6 +439,7 @@ class Moments:
             return self.total_weight
         return self.total_weight**2 / self.total_weight2
 
+    @_at_one_time
     def covariance(self, ddof: float = 1) -> np.ndarray:
         """Covariance matrix: the scatter over W (1 - ddof / n), W the sum of the weights.
 
@@ -442,6 +478,7 @@ class Moments:
             )
         return scatter / (self.total_weight * (1 - ddof / n))
 
+    @_at_one_time
     def second_moment(self, about: float = 0.0) -> np.ndarray:
         """Mean of (x - b)(x - b)' about ``b = about * mean``.
 
@@ -478,6 +515,7 @@ class Moments:
             raise ValueError("These moments hold no rows yet (0 samples).")
         return self.scatter
 
+    @_at_one_time
     def spectrum(self, ddof: float = 1) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues and eigenvectors of the covariance.
 
@@ -516,6 +554,7 @@ class Moments:
             self._eigen[ddof] = fixed_eigh(self.covariance(ddof))
         return self._eigen[ddof]
 
+    @_at_one_time
     def eigenvalues(self, ddof: float = 1) -> np.ndarray:
         """Eigenvalues of the covariance, falling, never below 0.
 
@@ -546,6 +585,7 @@ class Moments:
         values = np.linalg.eigvalsh(self.covariance(ddof))
         return np.maximum(values[::-1], 0.0)
 
+    @_at_one_time
     def noise_floor(self, largest: float) -> float:
         """The variance along a direction below which there is nothing but rounding.
 
@@ -581,6 +621,7 @@ class Moments:
         products = 8 * self.product_eps * spread if self.product_eps > wide else 0.0
         return max(d * wide * largest, products, 16 * self.input_eps**2 * stored, self.noise)
 
+    @_at_one_time
     def rank(self, tol: float | None = None) -> int:
         """Numerical rank of the covariance: how many eigenvalues stand above rounding.
 
@@ -610,6 +651,7 @@ class Moments:
         floor = self.noise_floor(largest) if tol is None else tol * largest
         return int(np.count_nonzero(values > floor))
 
+    @_at_one_time
     def mapped(self, matrix: np.ndarray, mean: np.ndarray) -> Moments:
         """Moments of ``y = (x - m) A + c`` with ``A = matrix`` and the given new mean.
 
@@ -654,6 +696,7 @@ class Moments:
     def _arrays(self) -> dict[str, np.ndarray]:
         return {n: getattr(self, n) for n in _ARRAYS if getattr(self, n) is not None}
 
+    @_at_one_time
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The state as JSON-able numbers and as arrays: what a file or another process gets.
 
@@ -871,7 +914,7 @@ def column_signs(matrix: np.ndarray) -> np.ndarray:
 
 
 def as_moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:
-    """`X` itself if it is Moments, else the moments of its rows.
+    """`X` as it is now if it is Moments, else the moments of its rows.
 
     Parameters
     ----------
@@ -900,7 +943,7 @@ def as_moments(X: Any, sample_weight: Any = None, **options: Any) -> Moments:
         return Moments.from_rows(X, sample_weight, **options)
     if sample_weight is not None:
         raise ValueError("sample_weight belongs with rows; moments are weighted already.")
-    return X
+    return X.copy()  # as they are now, whatever other threads bring in
 
 
 def is_small(n: int, d: int) -> bool:

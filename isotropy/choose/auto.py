@@ -188,15 +188,15 @@ class AutoCorrector(AffineCorrector):
         """
         self._check_parameters()
         given = Given(texts, views, classes, pairs, pair_scores, queries, relevant)
-        with self._new_fit(queries):
-            rows = self._check_rows(X, reset=True)
+        with self._new_fit(queries) as new:
+            rows = new._check_rows(X, reset=True)
             given.checked(rows.shape)
-            labels = given.labels(len(rows), self.random_state)
-            moments = self._new_moments().update(rows, sample_weight)
+            labels = given.labels(len(rows), new.random_state)
+            moments = new._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            self._take(self._decided(rows, moments, given, labels))
-            self._finish(moments)
+            new._take(new._decided(rows, moments, given, labels))
+            new._finish(moments)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

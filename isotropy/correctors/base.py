@@ -12,22 +12,26 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
+from isotropy.correctors._learning import Learner
 from isotropy.moments import Moments
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import Rows
-from isotropy.storage.state import contiguous, load_state, save_state
+from isotropy.storage.state import load_state, save_state
 from isotropy.tables import CORRECTORS
 
 __all__ = ["AffineCorrector", "Corrector", "load"]
 
 
-class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """Base of all correctors: checks of rows, queries, a refit that fails whole, files.
+
+    One object may be used by several threads: those that learn take turns, so no row is lost, and
+    those that apply it see the old map or the new one.
 
     A subclass gives
 
@@ -108,8 +112,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> MeanRemoval().fit(np.array([[1.0, 5.0], [3.0, 5.0]])).mean_.tolist()
         [2.0, 5.0]
         """
-        with self._new_fit(queries):
-            self._fit_rows(X, sample_weight)
+        with self._new_fit(queries) as new:
+            new._fit_rows(X, sample_weight)
         return self
 
     # -- queries -----------------------------------------------------------------------------
@@ -155,8 +159,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         [[0.0, 0.0]]
         """
         check_is_fitted(self)
-        mean = getattr(self, "query_mean_", None) if Q is None else self._mean_of(Q)
         twin = copy.copy(self)
+        mean = getattr(twin, "query_mean_", None) if Q is None else twin._mean_of(Q)
         twin.__dict__.pop("query_mean_", None)
         twin.moments_ = None
         if mean is not None and self._removes_mean:
@@ -266,9 +270,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         >>> corrector.transform(np.array([[4.0, 4.0]])).tolist()
         [[2.0, -1.0]]
         """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        return rows.map(self._apply, self._n_features_out, self.get_feature_names_out)
+        now = self._as_it_is()
+        check_is_fitted(now)
+        rows = now._check_rows(X, reset=False)
+        return rows.map(now._apply, now._n_features_out, now.get_feature_names_out)
 
     def _check_means(self, path: Any) -> None:
         for name in ("mean_", "query_mean_"):
@@ -279,28 +284,12 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise ValueError(f"{path}: its {name} does not fit; the file was changed.")
 
     @contextmanager
-    def _whole_or_not_at_all(self) -> Iterator[None]:
-        """A refused refit leaves the old state whole."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-        for name, value in vars(self).items():
-            if name.endswith("_") and isinstance(value, np.ndarray):
-                self.__dict__[name] = contiguous(value)
-
-    @contextmanager
-    def _new_fit(self, queries: Any) -> Iterator[None]:
-        """Forget what was learned before; a refused fit, or refused queries, bring it back."""
-        with self._whole_or_not_at_all():
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                del self.__dict__[name]
-            yield
+    def _new_fit(self, queries: Any) -> Iterator[Self]:
+        """A twin that knows nothing yet; a refused fit, or refused queries, leave this as it is."""
+        with self._learning(anew=True) as new:
+            yield new
             if queries is not None:
-                self.query_mean_ = self._mean_of(queries)
+                new.query_mean_ = new._mean_of(queries)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -332,11 +321,12 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return info, arrays
 
     def _save(self, path: str | os.PathLike[str], moments: bool) -> None:
-        info, arrays = self._state()
+        now = self._as_it_is()
+        info, arrays = now._state()
         if moments:
-            if self.moments_ is None:
+            if now.moments_ is None:
                 raise ValueError("This corrector was loaded without its moments: none to save.")
-            state, tensors = self.moments_.pack()
+            state, tensors = now.moments_.pack()
             info["moments"] = state
             arrays.update({f"moments.{name}": array for name, array in tensors.items()})
         save_state(path, info["class"], info, arrays)
@@ -561,15 +551,16 @@ class AffineCorrector(Corrector):
         >>> corrector.partial_fit(np.array([[3.0, 5.0]])).mean_.tolist()
         [2.0, 5.0]
         """
-        if not hasattr(self, "affine_map_"):
-            return self.fit(X, sample_weight=sample_weight)
-        if self.moments_ is None:
-            raise ValueError(
-                "This corrector has no moments, so it cannot learn on: it was loaded from a file "
-                "saved without moments=True, or made by for_queries."
-            )
-        with self._whole_or_not_at_all():
-            self._bring_in(X, sample_weight, self.moments_, reset=False)
+        with self._learning(anew=False) as new:
+            if not hasattr(new, "affine_map_"):
+                new.fit(X, sample_weight=sample_weight)
+            elif new.moments_ is None:
+                raise ValueError(
+                    "This corrector has no moments, so it cannot learn on: it was loaded from a "
+                    "file saved without moments=True, or made by for_queries."
+                )
+            else:
+                new._bring_in(X, sample_weight, new.moments_, reset=False)
         return self
 
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
@@ -621,8 +612,8 @@ class AffineCorrector(Corrector):
                     f"{type(self).__name__} with these parameters needs moments of "
                     f"{option}={mine!r}, got {option}={theirs!r}."
                 )
-        with self._new_fit(queries):
-            self._finish(moments.copy())
+        with self._new_fit(queries) as new:
+            new._finish(moments.copy())
         return self
 
     def _finish(self, moments: Moments) -> None:
@@ -678,13 +669,14 @@ class AffineCorrector(Corrector):
         >>> corrector.inverse_transform(np.array([[-1.0, 0.0]])).tolist()
         [[1.0, 5.0]]
         """
-        check_is_fitted(self)
-        if self.normalize != "none":
+        now = self._as_it_is()
+        check_is_fitted(now)
+        if now.normalize != "none":
             raise ValueError(
-                f"normalize={self.normalize!r} discards the lengths of the rows, so there is no "
+                f"normalize={now.normalize!r} discards the lengths of the rows, so there is no "
                 "way back. Fit with normalize='none' and scale the rows yourself."
             )
-        return as_rows(X).map(self.affine_map_.inverse().apply, self.n_features_in_)
+        return as_rows(X).map(now.affine_map_.inverse().apply, now.n_features_in_)
 
     def to_torch(self, device: Any = None) -> Any:
         """The fitted corrector, normalization included, as a ``torch.nn.Module`` in float32.
@@ -711,8 +703,9 @@ class AffineCorrector(Corrector):
         >>> module(torch.tensor([[1.0, 5.0]])).tolist()
         [[-1.0, 0.0]]
         """
-        check_is_fitted(self)
-        return self.affine_map_.to_torch(normalize=self.normalize, device=device)
+        now = self._as_it_is()
+        check_is_fitted(now)
+        return now.affine_map_.to_torch(normalize=now.normalize, device=device)
 
     # -- scikit-learn ------------------------------------------------------------------------
 

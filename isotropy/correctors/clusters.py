@@ -154,8 +154,9 @@ class ClusterRemoval(Corrector):
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        check_is_fitted(self)
-        return self._nearest(self._numbers(self._check_rows(X, reset=False)) + self.shift_)
+        now = self._as_it_is()
+        check_is_fitted(now)
+        return now._nearest(now._numbers(now._check_rows(X, reset=False)) + now.shift_)
 
     def _nearest(self, rows: np.ndarray) -> np.ndarray:
         middle = self.centers_.mean(0)

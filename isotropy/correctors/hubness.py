@@ -114,15 +114,15 @@ class HubnessBias(Corrector):
         self._check_parameters()
         if sample_weight is not None:
             raise ValueError("HubnessBias learns from queries alone; it takes no sample_weight.")
-        with self._new_fit(queries):
-            self._rows(self._check_rows(X, reset=True))
+        with self._new_fit(queries) as new:
+            new._rows(new._check_rows(X, reset=True))
             if queries is None:
                 raise ValueError(
                     "queries is missing: HubnessBias learns from the queries that documents meet. "
                     "Give embeddings of some: fit(documents, queries=Q)."
                 )
-            self.bank_ = _in_float32(self._rows(self._check_rows(queries, reset=False)))
-            self.side_, self.moments_ = "documents", None
+            new.bank_ = _in_float32(new._rows(new._check_rows(queries, reset=False)))
+            new.side_, new.moments_ = "documents", None
         return self
 
     def _check_parameters(self) -> None:
@@ -198,8 +198,9 @@ class HubnessBias(Corrector):
         >>> HubnessBias(1, alpha=0.5).fit(np.eye(2), queries=np.eye(2)).bias(np.eye(2)).tolist()
         [0.5, 0.5]
         """
-        check_is_fitted(self)
-        return self._bias(self._rows(self._check_rows(X, reset=False)))
+        now = self._as_it_is()
+        check_is_fitted(now)
+        return now._bias(now._rows(now._check_rows(X, reset=False)))
 
     def _bias(self, rows: np.ndarray) -> np.ndarray:
         k = min(int(self.n_neighbors), len(self.bank_))

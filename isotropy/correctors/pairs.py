@@ -111,13 +111,13 @@ class _PairCorrector(AffineCorrector):
             If a row holds NaN or infinity, or the pairs, scores or queries do not fit.
         """
         check_normalize(self.normalize)
-        with self._new_fit(queries):
-            rows = self._check_rows(X, reset=True)
-            moments = self._new_moments().update(rows, sample_weight)
+        with self._new_fit(queries) as new:
+            rows = new._check_rows(X, reset=True)
+            moments = new._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            self._learn(rows, moments, pairs, pair_scores)
-            self._finish(moments)
+            new._learn(rows, moments, pairs, pair_scores)
+            new._finish(moments)
         return self
 
     def _taken(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, MeanRemoval
+from isotropy.correctors._learning import Learner
 from isotropy.moments import Moments
 from isotropy.rows.arrays import in_kind_of, to_numpy
 from isotropy.rows.door import as_rows
@@ -21,7 +22,7 @@ SCOPES = ("token", "document", "collection")
 _TOKENS_AT_ONCE = 65_536
 
 
-class MultiVectorCorrector(BaseEstimator):
+class MultiVectorCorrector(Learner):
     """Correct the token vectors of documents (ColBERT and other late interaction).
 
     Parameters
@@ -114,7 +115,9 @@ class MultiVectorCorrector(BaseEstimator):
         >>> MultiVectorCorrector().fit(documents).n_tokens_
         5
         """
-        return self._learn(documents, mask, queries, None, 0, 0)
+        with self._learning(anew=True) as new:
+            new._learn(documents, mask, queries, None, 0, 0)
+        return self
 
     def partial_fit(self, documents: Iterable[Any], y: Any = None, *, mask: Any = None) -> Self:
         """Bring in more documents; the result is that of one `fit` on all. Queries stay.
@@ -146,10 +149,13 @@ class MultiVectorCorrector(BaseEstimator):
         >>> corrector.partial_fit([np.eye(3)[:2]]).n_documents_
         2
         """
-        if not hasattr(self, "corrector_"):
-            return self.fit(documents, mask=mask)
-        old = getattr(self, "moments_", None)
-        return self._learn(documents, mask, None, old, self.n_documents_, self.n_tokens_)
+        with self._learning(anew=False) as new:
+            if not hasattr(new, "corrector_"):
+                new.fit(documents, mask=mask)
+            else:
+                old = getattr(new, "moments_", None)
+                new._learn(documents, mask, None, old, new.n_documents_, new.n_tokens_)
+        return self
 
     def _learn(
         self,
@@ -159,8 +165,7 @@ class MultiVectorCorrector(BaseEstimator):
         old: Moments | None,
         n_documents: int,
         n_tokens: int,
-    ) -> Self:
-        """Everything is learned aside, and taken over once nothing can be refused any more."""
+    ) -> None:
         template = self._template()
         moments = template._new_moments() if old is None else old.copy()
         width = None
@@ -183,7 +188,6 @@ class MultiVectorCorrector(BaseEstimator):
             width = moments.n_features
         if width is not None:
             self.n_features_in_ = width
-        return self
 
     def _weights(self, counts: np.ndarray) -> np.ndarray | None:
         """Of each token: so that documents count alike, or tokens."""
@@ -255,7 +259,7 @@ class MultiVectorCorrector(BaseEstimator):
         >>> corrector.transform(documents)[0].tolist()
         [[0.0, -1.0], [-1.0, 0.0]]
         """
-        return self._through("corrector_", documents, mask)
+        return self._as_it_is()._through("corrector_", documents, mask)
 
     def transform_queries(self, queries: Any, *, mask: Any = None) -> Any:
         """Correct the token vectors of queries, about their own mean where `fit` was given queries.
@@ -289,7 +293,7 @@ class MultiVectorCorrector(BaseEstimator):
         >>> corrector.transform_queries(queries)[0].tolist()
         [[0.0, -1.0], [-1.0, 0.0]]
         """
-        return self._through("query_corrector_", queries, mask)
+        return self._as_it_is()._through("query_corrector_", queries, mask)
 
     def _through(self, which: str, documents: Any, mask: Any) -> Any:
         check_is_fitted(self, "corrector_")

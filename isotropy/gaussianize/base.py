@@ -165,10 +165,11 @@ class Gaussianizer(Corrector):
         >>> rbig.partial_fit(X[2000:]).n_samples_seen_
         4000
         """
-        if not hasattr(self, "whitening_"):
-            return self.fit(X, sample_weight=sample_weight)
-        with self._whole_or_not_at_all():
-            self._bring_in(X, sample_weight, first=False)
+        with self._learning(anew=False) as new:
+            if not hasattr(new, "whitening_"):
+                new.fit(X, sample_weight=sample_weight)
+            else:
+                new._bring_in(X, sample_weight, first=False)
         return self
 
     def _bring_in(self, X: Any, sample_weight: Any, *, first: bool) -> None:
@@ -281,8 +282,9 @@ class Gaussianizer(Corrector):
         >>> bool(np.allclose(rbig.inverse_transform(rbig.transform(X)), X))
         True
         """
-        check_is_fitted(self)
-        return as_rows(X).map(self._back, self.n_features_in_)
+        now = self._as_it_is()
+        check_is_fitted(now)
+        return as_rows(X).map(now._back, now.n_features_in_)
 
     def _back(self, X: Any) -> Any:
         k = self.whitening_.n_features_out
@@ -324,11 +326,12 @@ class Gaussianizer(Corrector):
         >>> bool(near > far)
         True
         """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        Y, volume = (as_type(part, np.float64) for part in self._through(rows.whole()))
-        k = self.eigenvalues_.size
-        constant = 0.5 * float(np.log(self.eigenvalues_).sum()) + 0.5 * k * np.log(2 * np.pi)
+        now = self._as_it_is()
+        check_is_fitted(now)
+        rows = now._check_rows(X, reset=False)
+        Y, volume = (as_type(part, np.float64) for part in now._through(rows.whole()))
+        k = now.eigenvalues_.size
+        constant = 0.5 * float(np.log(now.eigenvalues_).sum()) + 0.5 * k * np.log(2 * np.pi)
         return volume - 0.5 * namespace(Y).square(Y).sum(1) - constant
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -386,9 +389,10 @@ class Gaussianizer(Corrector):
         >>> RotationGaussianizer(random_state=0).fit(X).sample(5, random_state=0).shape
         (5, 2)
         """
-        check_is_fitted(self)
+        now = self._as_it_is()
+        check_is_fitted(now)
         random = check_random_state(random_state)
-        return self.inverse_transform(random.normal(size=(n_samples, self.eigenvalues_.size)))
+        return now.inverse_transform(random.normal(size=(n_samples, now.eigenvalues_.size)))
 
     @property
     def _n_features_out(self) -> int:

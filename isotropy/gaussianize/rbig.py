@@ -150,9 +150,8 @@ class RotationGaussianizer(Gaussianizer):
             )
             Z, held = Z_next[0], held_next[0]
             layers.append(layer)
-            self.history_.append(
-                {"train_reduction": reductions[-1][0], "held_out_reduction": reductions[-1][1]}
-            )
+            step = {"train_reduction": reductions[-1][0], "held_out_reduction": reductions[-1][1]}
+            self.history_ = [*self.history_, step]
             weak = 0 if reductions[-1][1] > self.tol else weak + 1
         keep = len(layers) - weak
         self._append(layers[:keep], [there for there, _ in reductions[:keep]])
