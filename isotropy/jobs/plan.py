@@ -98,6 +98,21 @@ class Plan:
             [self.map, self.rows.fingerprint(), self.column, self.shape, self.dtype.name, *more]
         )
 
+    def digest_of_map(self, *more: Any) -> str:
+        """What tells this map from any other, whatever the rows are.
+
+        Parameters
+        ----------
+        *more : object
+            What else belongs to it, JSON-able.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        return digest_of([self.map, *more])
+
     def of(self, rows: Rows, first: int) -> Plan:
         """The plan for some of the rows: those of one shard.
 
