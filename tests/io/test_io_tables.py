@@ -62,7 +62,7 @@ def test_a_bad_row_of_lance_leaves_the_table_as_it_was(tmp_path, fitted):
     lists = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), 8)
     path = tmp_path / "x.lance"
     lance.write_dataset(pa.table({"vector": lists}), str(path))
-    with pytest.raises(ValueError, match="row 321 of .*x.lance is the first bad one"):
+    with pytest.raises(ValueError, match=r"row 321 of .*x\.lance is the first bad one"):
         correct(fitted, path, new_column="white")
     assert lance.dataset(str(path)).schema.names == ["vector"]
     assert [found.name for found in tmp_path.iterdir()] == ["x.lance"]
