@@ -231,8 +231,11 @@ class LocalRanges(Ranges):
             raise self._unreadable(error) from error
 
     def fingerprint(self) -> list[Any]:
-        """Size, times of change of content and of state, and a digest of some of the bytes."""
-        found = self._stat()
+        """Size, times of change of content and of state, and a digest of some of the bytes.
+
+        Those of the file that was opened: for one that has changed since there is an error.
+        """
+        found = self._checked()
         places = sorted({0, max(0, (self.size - _SAMPLE) // 2), max(0, self.size - _SAMPLE)})
         digest = hashlib.blake2b(digest_size=16)
         for place in places:
@@ -241,9 +244,14 @@ class LocalRanges(Ranges):
 
     def check_unchanged(self) -> None:
         """Raise a `FileError` if the file is gone, was replaced, or its size or time changed."""
+        self._checked()
+
+    def _checked(self) -> os.stat_result:
+        """The file's state, which is that of the file that was opened."""
         found = self._stat()
         if _identity(found) != self._identity:
             raise self._changed(found)
+        return found
 
     def _stat(self) -> os.stat_result:
         try:

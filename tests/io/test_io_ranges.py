@@ -116,6 +116,13 @@ def test_a_fingerprint_knows_content_whose_size_and_time_were_restored(path):
     assert LocalRanges(path).fingerprint() != before
 
 
+def test_a_fingerprint_is_that_of_the_file_that_was_opened(path):
+    opened = LocalRanges(path)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(FileError, match="changed while it was in use"):
+        opened.fingerprint()
+
+
 def test_what_is_no_file_says_so(tmp_path):
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")

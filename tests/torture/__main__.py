@@ -50,6 +50,8 @@ def attempt(fault: Fault, target: Target, seed: int, number: int, base: Path) ->
 
             job.record.exits += 1
             job.record.note(f"the test itself: {traceback.format_exc()[-900:]} {error}")
+        if not job.record.clean:
+            job.record.notes += [f"end {end}" for end in job.ends]
         return job.record
     finally:
         world.close()

@@ -78,6 +78,7 @@ class Job:
         self.heal: list[Callable[[], object]] = []
         self.flags: list[str] = []
         self.spoilt: list[Path] = []
+        self.ends: list[str] = []
         self.before = world.listing()
 
     # -- running -------------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class Job:
     def judge(self, outcome: Outcome, ends: tuple[int, ...] = ()) -> Outcome:
         """Count what is wrong with how a process ended."""
         said = outcome.said + outcome.told
+        self.ends.append(f"{outcome.code}: {said.strip()[-300:]}")
         if "Traceback (most recent call last)" in said or "panicked at" in said:
             self.record.tracebacks += 1
             self.record.note(f"traceback: {said[-1500:]}")
