@@ -426,7 +426,7 @@ def _all() -> list[Fault]:
         Fault("full disk", _full_disk, _on_disk, _mount),
         Fault("file size limit", _small_files, _on_disk),
         Fault("read-only", _read_only, _on_disk, _mount),
-        Fault("no memory", _no_memory),
+        Fault("no memory", _no_memory, lambda target: target.name != "lance"),
         Fault("few descriptors", _few_descriptors),
         Fault("no rights", _no_rights, _of_files),
         Fault("0600 replaced", _kept_secret, _of_files),

@@ -188,7 +188,9 @@ def _wrong_end(outcome: Outcome, ends: tuple[int, ...]) -> str:
     if code != 2:
         return f"ended with {code}"
     lines = [line for line in outcome.said.splitlines() if line.strip()]
+    # Notes are for the user to act on; Lance's own log is not ours.
     lines = [line for line in lines if not line.startswith("isotropy: note: ")]
+    lines = [line for line in lines if " WARN  lance" not in line]
     if len(lines) != 1 or not lines[0].startswith("isotropy: error: "):
         return f"refused in {len(lines)} lines"
     return ""
