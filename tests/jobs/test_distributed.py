@@ -14,51 +14,20 @@ torch = pytest.importorskip("torch")
 
 X = np.random.default_rng(0).normal(size=(1000, 6)) + 1000
 W = np.random.default_rng(1).integers(0, 3, 1000).astype(float)
-CUTS = {"even": [500], "one has nothing": [0], "uneven": [999]}
+CUTS = {"even": 500, "one has nothing": 0, "uneven": 999}
+OPTIONS = {"whole": {"unit": "gram"}, "sums": {"order": 1, "unit": "none"}}
 
 
-def _work(rank, world, port, cuts, options, folder):
+def _work(rank, folder):
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", init_method=f"file://{port}", rank=rank, world_size=world)
-    ends = [0, *cuts, 1000]
-    part = slice(ends[rank], ends[rank + 1])
-    mine = Moments(**options).update(X[part], W[part])
-    try:
-        all_reduce(mine).save(f"{folder}/{rank}.safetensors")
-    except ValueError as error:
-        Path(f"{folder}/{rank}.txt").write_text(str(error))
-    assert mine.n_rows == np.count_nonzero(W[part])  # as it was
-    dist.destroy_process_group()
-
-
-def _spread(cuts, options, tmp_path, work=_work):
-    torch.multiprocessing.spawn(
-        work, (len(cuts) + 1, tmp_path / "meet", cuts, options, tmp_path), nprocs=len(cuts) + 1
-    )
-
-
-@pytest.mark.parametrize("case", CUTS)
-@pytest.mark.parametrize("options", [{"unit": "gram"}, {"order": 1, "unit": "none"}])
-def test_each_process_gets_the_moments_of_all(tmp_path, case, options):
-    _spread(CUTS[case], options, tmp_path)
-    wanted = Moments(**options).update(X, W)
-    for rank in range(2):
-        found = Moments.load(tmp_path / f"{rank}.safetensors")
-        assert found.n_rows == wanted.n_rows and found.total_weight == wanted.total_weight
-        assert (found.norm_min, found.norm_max) == (wanted.norm_min, wanted.norm_max)
-        np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-14)
-        for name in ("scatter", "third", "unit_sum", "unit_square_sum", "unit_gram"):
-            one, other = getattr(found, name), getattr(wanted, name)
-            if other is not None:
-                np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
-        assert (found.fourth or 0) == pytest.approx(wanted.fourth or 0, rel=1e-12)
-
-
-def _work_unlike(rank, world, port, cuts, options, folder):
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"file://{port}", rank=rank, world_size=world)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    for case, cut in CUTS.items():
+        part = slice(cut, None) if rank else slice(cut)
+        for name, options in OPTIONS.items():
+            mine = Moments(**options).update(X[part], W[part])
+            all_reduce(mine).save(f"{folder}/{case} {name} {rank}.safetensors")
+            assert mine.n_rows == np.count_nonzero(W[part])  # as it was
     for name, mine in (
         ("options", Moments(order=2 if rank else 4).update(X)),
         ("width", Moments().update(X[:, : 3 + rank])),
@@ -69,11 +38,34 @@ def _work_unlike(rank, world, port, cuts, options, folder):
     dist.destroy_process_group()
 
 
-def test_what_does_not_add_up_is_an_error_in_every_process(tmp_path):
-    _spread([1], {}, tmp_path, _work_unlike)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two processes, which cost seconds to start, wrote all that they got."""
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(_work, (folder,), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("case", CUTS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_each_process_gets_the_moments_of_all(folder, case, options):
+    wanted = Moments(**OPTIONS[options]).update(X, W)
     for rank in range(2):
-        assert "several options" in (tmp_path / f"options{rank}.txt").read_text()
-        assert "3 to 4 dimensions" in (tmp_path / f"width{rank}.txt").read_text()
+        found = Moments.load(folder / f"{case} {options} {rank}.safetensors")
+        assert found.n_rows == wanted.n_rows and found.total_weight == wanted.total_weight
+        assert (found.norm_min, found.norm_max) == (wanted.norm_min, wanted.norm_max)
+        np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-14)
+        for name in ("scatter", "third", "unit_sum", "unit_square_sum", "unit_gram"):
+            one, other = getattr(found, name), getattr(wanted, name)
+            if other is not None:
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
+        assert (found.fourth or 0) == pytest.approx(wanted.fourth or 0, rel=1e-12)
+
+
+def test_what_does_not_add_up_is_an_error_in_every_process(folder):
+    for rank in range(2):
+        assert "several options" in (folder / f"options{rank}.txt").read_text()
+        assert "3 to 4 dimensions" in (folder / f"width{rank}.txt").read_text()
 
 
 def test_blocks_are_sent_to_a_device():

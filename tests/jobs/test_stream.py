@@ -44,7 +44,9 @@ def same(found, wanted, tol=1e-12):
     assert (found.norm_min, found.norm_max) == (wanted.norm_min, wanted.norm_max)
 
 
-@pytest.mark.parametrize("kind", ["npy", "folder", "parquet"])
+@pytest.mark.parametrize(
+    "kind", ["npy", *(pytest.param(k, marks=pytest.mark.slow) for k in ("folder", "parquet"))]
+)
 def test_killed_again_and_again_it_ends_with_the_same_moments(tmp_path, kind):
     X = np.random.default_rng(0).normal(size=(60_000, 48)).astype(np.float32) + 3
     source = tmp_path / "x"
