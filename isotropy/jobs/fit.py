@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isotropy.io import open_rows
+from isotropy.jobs.places import Inputs
 from isotropy.moments import Moments
 from isotropy.rows.arrays import BadRowError, check_weights
 from isotropy.rows.lanes import gather, rows_at_a_time
+from isotropy.storage.locks import owned
 from isotropy.storage.state import load_state, save_state
 
 __all__ = ["stream_moments"]
@@ -61,7 +65,8 @@ def stream_moments(
     Raises
     ------
     isotropy.io.FileError
-        If a file is damaged or changes meanwhile; file and row are named.
+        If a file is damaged or changes meanwhile; file and row are named. If the checkpoint is, or
+        lies among, what is read, or another job is using it.
     ValueError
         If a row holds NaN or infinity, or the checkpoint is of other rows, weights or options.
 
@@ -83,13 +88,29 @@ def stream_moments(
     rows = open_rows(source, column=column)
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
-    total, start = Moments(**options), 0
+    total = Moments(**options)
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None:
+        Inputs(rows).refuse(path)
+    with nullcontext() if path is None else owned(path):
+        return _streamed(rows, weights, total, path, every, device, progress)
+
+
+def _streamed(
+    rows: Any,
+    weights: np.ndarray | None,
+    total: Moments,
+    path: Path | None,
+    every: float,
+    device: Any,
+    progress: Callable[[int], object] | None,
+) -> Moments:
+    """The moments, with a checkpoint that is this job's alone."""
+    n, start, empty = rows.shape[0], 0, total.copy()
     job = _job(rows, weights, total)
     if path is not None and path.exists():
         total, start = _resumed(path, job)
-    empty = Moments(**options)
-    blocks = rows.blocks(rows_at_a_time(rows), start=start)
+    blocks = _reported(rows.blocks(rows_at_a_time(rows), start=start), start, progress)
     try:
         while True:
             saved, before = time.monotonic(), start
@@ -98,7 +119,7 @@ def stream_moments(
                 return path is not None and time.monotonic() - saved >= every
 
             part, start = gather(
-                _reported(blocks, start, progress),
+                blocks,
                 empty,
                 n,
                 weights,
@@ -119,23 +140,19 @@ def stream_moments(
     return total
 
 
-def _reported(blocks: Any, start: int, progress: Callable[[int], object] | None) -> Any:
-    if progress is None:
-        return blocks
-
-    def reported() -> Any:
-        done = start
-        for block in blocks:
-            yield block
-            done += len(block)
+def _reported(
+    blocks: Iterator[Any], done: int, progress: Callable[[int], object] | None
+) -> Iterator[Any]:
+    for block in blocks:
+        done += len(block)
+        if progress is not None:
             progress(done)
-
-    return reported()
+        yield block
 
 
 def _job(rows: Any, weights: np.ndarray | None, moments: Moments) -> dict[str, Any]:
     """What a checkpoint must have been made from to be gone on with."""
-    weight = None if weights is None else [float(weights.sum()), float(weights @ weights)]
+    weight = None if weights is None else sha256(weights.tobytes()).hexdigest()
     return {"rows": rows.fingerprint(), "weights": weight, "options": moments._options()}
 
 

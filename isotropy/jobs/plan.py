@@ -160,7 +160,9 @@ class Plan:
         ValueError
             If a row holds NaN or infinity.
         """
-        for block in prefetch(self.rows.blocks(4 * rows_at_a_time(self.rows), start=start)):
+        size = 4 * rows_at_a_time(self.rows)
+        blocks = self.rows.blocks(size, start=start)
+        for block in prefetch(blocks) if len(self.rows) - start > size else blocks:
             corrected = self.apply(block, start)
             if not np.isfinite(corrected).all():
                 row = start + int((~np.isfinite(corrected).all(axis=1)).argmax())

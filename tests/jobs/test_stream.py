@@ -110,6 +110,41 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         stream_moments(tmp_path / "x.npy", checkpoint=path)
 
 
+def test_progress_is_told_of_every_block_however_often_it_is_saved(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((40_000, 4)))
+    for every in (0.0, 1e9):
+        told = []
+        stream_moments(
+            tmp_path / "x.npy", checkpoint=tmp_path / f"{every}", every=every, progress=told.append
+        )
+        assert len(told) > 1 and told == sorted(told) and told[-1] == 40_000
+
+
+def test_weights_are_known_by_what_they_are_not_by_their_sums(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(8.0).reshape(4, 2))
+    path = tmp_path / "fit.ckpt"
+    stream_moments(tmp_path / "x.npy", [1, 2, 3, 4], checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint of other weights"):
+        stream_moments(tmp_path / "x.npy", [4, 3, 2, 1], checkpoint=path)
+
+
+def test_a_checkpoint_is_one_job_s_and_no_input(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((400, 4)))
+    path = tmp_path / "fit.ckpt"
+    (tmp_path / "link").symlink_to(tmp_path / "x.npy")
+    os.link(tmp_path / "x.npy", tmp_path / "hard")
+    for name in ("x.npy", "link", "hard"):
+        with pytest.raises(FileError, match="is an input too"):
+            stream_moments(tmp_path / "x.npy", checkpoint=tmp_path / name)
+
+    def second(done):
+        with pytest.raises(FileError, match=f"another job writes it .process {os.getpid()} on"):
+            stream_moments(tmp_path / "x.npy", checkpoint=path)
+
+    stream_moments(tmp_path / "x.npy", checkpoint=path, progress=second)
+    assert sorted(os.listdir(tmp_path)) == ["fit.ckpt", "hard", "link", "x.npy"]
+
+
 @pytest.mark.parametrize("options", [{}, {"order": 1}, {"unit": "gram", "normalize": True}])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("drift", [0.0, 1000.0])

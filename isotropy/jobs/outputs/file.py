@@ -89,11 +89,10 @@ def write_file(
 
 def count_rows(plan: Plan, path: Path) -> None:
     """Raise a `FileError` unless a file that was written opens as the rows that were to be."""
-    name = plan.column or plan.rows.name or "embedding"
     try:
-        found = open_file(path, name)
-    except FileError:  # formats without names
         found = open_file(path, None)
+    except FileError:  # several columns of lists, or really damaged
+        found = open_file(path, plan.column or plan.rows.name or "embedding")
     if found.shape != plan.shape:
         raise FileError(
             path,
