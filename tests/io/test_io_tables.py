@@ -105,6 +105,17 @@ def test_lance_goes_on_with_the_part_that_was_under_way(table, fitted, monkeypat
     assert correct(fitted, table, column="vector", new_column="white").found == 500
 
 
+def test_parts_of_lance_that_a_killed_job_left_are_swept(table, fitted, monkeypatch):
+    from isotropy.jobs.outputs import lance as output
+
+    monkeypatch.setattr(output.LanceOutput, "_remove_old", lambda self: None)  # killed before it
+    correct(fitted, table, new_column="white")
+    assert list(table.parent.glob(".isotropy-*.parts"))
+    monkeypatch.undo()
+    assert correct(fitted, table, column="vector", new_column="white").found == 500
+    assert [path.name for path in table.parent.iterdir()] == ["items.lance"]
+
+
 def test_lance_replaces_a_column_only_when_told(table, fitted):
     lance = pytest.importorskip("lance")
     correct(fitted, table, new_column="white")

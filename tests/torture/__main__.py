@@ -107,7 +107,10 @@ def warm() -> None:
 
 
 def _small_blocks() -> None:
-    """Few rows are read in several blocks, as many are."""
+    """Few rows are read and written in several parts, as many are."""
+    from isotropy.jobs.outputs import lance
+
+    lance._PART_BYTES = 4096
     for name, module in list(sys.modules.items()):
         if name.startswith("isotropy.rows") and hasattr(module, "BLOCK_BYTES"):
             module.BLOCK_BYTES = 8192  # type: ignore[attr-defined]

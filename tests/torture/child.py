@@ -203,6 +203,8 @@ class _Hook:
 
 def _kind(frame: Any, event: str, arg: Any) -> int | None:
     """1 for a call that writes, 0 for one that reads, None for all others."""
+    if frame.f_code.co_name == "__del__":  # where Python itself swallows what is raised
+        return None
     if event == "c_call":
         name = getattr(arg, "__name__", "")
         return 1 if name in _CHANGES else 0 if name in _READS else None

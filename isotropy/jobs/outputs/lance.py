@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -82,10 +83,13 @@ class LanceOutput(ColumnOutput):
 
     def write(self) -> None:
         """Write the parts that are missing, then add all as one column."""
-        if self.finished:
-            return
+        self._remove_old()
+        if not self.finished:
+            self._write()
+            self._remove_old()
+
+    def _write(self) -> None:
         name = f"{STRAY_PREFIX}{self.table.name}-{self.version}-{self._plan()[:16]}.parts"
-        self._remove_old(name)
         parts = _Parts(self.table.resolve().with_name(name), self.plan)
         try:
             parts.write()
@@ -93,14 +97,12 @@ class LanceOutput(ColumnOutput):
             parts.remove_empty()
             raise
         self._add(parts)
-        parts.remove()
 
-    def _remove_old(self, name: str) -> None:
+    def _remove_old(self) -> None:
         """Remove parts of versions that are no more: no job can go on with them."""
-        start = f"{STRAY_PREFIX}{self.table.name}-"
-        for folder in self.table.resolve().parent.glob("*.parts"):
-            version = folder.name.removeprefix(start).partition("-")[0]
-            if folder.name.startswith(start) and version != str(self.version):
+        start, now = f"{STRAY_PREFIX}{self.table.name}-", str(self._now().version)
+        for folder in self.table.resolve().parent.glob(f"{glob.escape(start)}*.parts"):
+            if folder.name.removeprefix(start).partition("-")[0] != now:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _add(self, parts: _Parts) -> None:
@@ -215,10 +217,6 @@ class _Parts:
         """Remove the folder where no part was finished."""
         with suppress(OSError):
             self._folder.rmdir()
-
-    def remove(self) -> None:
-        """Remove all parts."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _note_of(schema: Any, column: str) -> list[str] | None:
