@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 import numpy as np
 
 from isotropy.rows.arrays import BadRowError, check_weights, unit_roundoff
-from isotropy.rows.door import as_rows
+from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
 from isotropy.rows.source import Rows
@@ -217,7 +217,13 @@ class Moments:
         return cls(**options).update(X, sample_weight)
 
     def update(
-        self, X: Any, sample_weight: Any = None, *, first_row: int = 0, device: Any = None
+        self,
+        X: Any,
+        sample_weight: Any = None,
+        *,
+        column: str | None = None,
+        first_row: int = 0,
+        device: Any = None,
     ) -> Moments:
         """Bring in the rows of `X` and return self. The state is unchanged if `X` is refused.
 
@@ -226,8 +232,11 @@ class Moments:
         X : array of shape (n, d), or anything that `isotropy.rows.as_rows` takes
             float16, bfloat16, float32, float64 or integers. Read in blocks; never written to.
             Dask collections are summed by their own scheduler, in a tree.
-        sample_weight : array of shape (n,), optional
-            Finite and not negative.
+        sample_weight : array of shape (n,) or str, optional
+            Finite and not negative; or the name of a column of a table.
+        column : str, optional
+            The column of vectors of a table: a pyarrow record batch or table, or a frame of pandas
+            or polars. Not needed where it is the only one.
         first_row : int, default=0
             The number that an error gives the first row of `X`.
         device : torch device, optional
@@ -254,7 +263,9 @@ class Moments:
         >>> moments.mean.tolist()
         [1.0, 1.0]
         """
-        rows = as_rows(X)
+        if isinstance(sample_weight, str):
+            sample_weight = numbers_of(X, sample_weight)
+        rows = as_rows(X if column is None else column_of(X, column))
         options, seen = self._options(), self.n_rows
         if rows.array is not None:
             self._check_features(rows.shape[1])

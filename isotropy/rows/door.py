@@ -11,7 +11,7 @@ import numpy as np
 from isotropy.rows.arrays import is_torch
 from isotropy.rows.source import MemoryRows, Rows
 
-__all__ = ["as_rows"]
+__all__ = ["as_rows", "column_of", "numbers_of"]
 
 
 def as_rows(X: Any, *, name: str = "X") -> Rows:
@@ -164,7 +164,7 @@ def _from_polars(X: Any) -> np.ndarray:
 def _from_arrow(X: Any) -> np.ndarray:
     """A column of vectors, or columns of numbers; nulls become NaN, which is refused later."""
     if not hasattr(X, "column_names") and not hasattr(X, "schema"):
-        return _stacked(X.to_pylist())
+        return _vectors_of_arrow(X) if "list" in str(X.type) else _stacked(X.to_pylist())
     names = list(X.schema.names)
     columns = {name: X.column(index) for index, name in enumerate(names)}
     vectors = {name: column for name, column in columns.items() if "list" in str(column.type)}
@@ -175,6 +175,71 @@ def _from_arrow(X: Any) -> np.ndarray:
     return np.column_stack(
         [np.asarray(column.to_numpy(zero_copy_only=False)) for column in _whole(columns).values()]
     )
+
+
+def column_of(table: Any, name: str) -> Any:
+    """A column of a table of pyarrow, pandas or polars.
+
+    Parameters
+    ----------
+    table : pyarrow.RecordBatch or Table, or a frame of pandas or polars
+    name : str
+
+    Returns
+    -------
+    array or series
+        For `as_rows`.
+
+    Raises
+    ------
+    TypeError
+        If it is no table.
+    ValueError
+        If it has no such column.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> column_of(pa.table({"v": [[1.0, 2.0]]}), "v").to_pylist()
+    [[1.0, 2.0]]
+    """
+    names = getattr(getattr(table, "schema", None), "names", None)
+    if callable(names) or names is None:
+        names = getattr(table, "columns", None)
+    if names is None:
+        raise TypeError(f"{type(table).__name__} has no columns by name, so no column {name!r}.")
+    if name not in list(names):
+        raise ValueError(f"there is no column {name!r}; there are: {', '.join(map(str, names))}.")
+    return table.column(name) if hasattr(table, "column_names") else table[name]
+
+
+def numbers_of(table: Any, name: str) -> np.ndarray:
+    """A column of numbers of a table; nulls are NaN.
+
+    Parameters
+    ----------
+    table : pyarrow.RecordBatch or Table, or a frame of pandas or polars
+    name : str
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `column_of` does.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> numbers_of(pa.table({"w": [1, 2]}), "w").tolist()
+    [1.0, 2.0]
+    """
+    column = column_of(table, name)
+    if hasattr(column, "to_pylist"):
+        column = column.to_pylist()
+    return np.asarray(column, dtype=np.float64)
 
 
 def _whole(columns: dict[str, Any]) -> dict[str, Any]:
