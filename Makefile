@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test processes on two cores: one thread each, so that they do not fight.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-lowest test-processors torture slow lint format clean
+.PHONY: demo test test-lowest test-processors test-clusters torture slow lint format clean
 
 demo: $(STAMP)
 	$(BIN)/isotropy demo
@@ -28,6 +28,12 @@ test-processors: $(STAMP)
 # it ends well and every row counted; the seed is printed. TORTURE="--seed 7 --faults 100" for less.
 torture: $(STAMP)
 	$(ONE_THREAD) PYTHONPATH=tests $(BIN)/python -m torture --json benchmarks/results/torture.json $(TORTURE)
+
+# Spark and Ray Data, some 600 MB with Java 17 besides: in an environment of their own.
+test-clusters:
+	$(PYTHON) -m venv $(VENV)-clusters
+	$(VENV)-clusters/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[io]' pytest pandas polars 'pyspark>=4' 'ray[data]>=2.40'
+	$(ONE_THREAD) $(VENV)-clusters/bin/python -m pytest tests/jobs/test_arrow.py -m 'slow or not slow'
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -51,4 +57,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-clusters

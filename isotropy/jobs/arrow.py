@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from isotropy._optional import require
 from isotropy.affine import AffineMap
 from isotropy.moments import Moments
-from isotropy.rows.door import as_rows
+from isotropy.rows.door import as_rows, column_of
 
 __all__ = ["BatchCorrection", "BatchMoments", "merged"]
 
@@ -56,9 +56,9 @@ class BatchMoments:
 
     >>> import pyarrow as pa
     >>> from isotropy.jobs.arrow import BatchMoments, merged
-    >>> batches = [pa.record_batch({"v": [[0.0, 1.0], [2.0, 1.0]]}), pa.record_batch({"v": [[4.0, 1.0]]})]
-    >>> merged(BatchMoments("v")(iter(batches))).mean.tolist()
-    [2.0, 1.0]
+    >>> batch = pa.record_batch({"v": [[0.0, 1.0], [2.0, 1.0]]})
+    >>> merged(BatchMoments("v")(iter([batch, batch]))).mean.tolist()
+    [1.0, 1.0]
     """
 
     def __init__(self, column: str, *, weights: str | None = None, **options: Any) -> None:
@@ -251,11 +251,7 @@ def _bytes_of(parts: Any) -> Iterator[bytes]:
 
 
 def _whole_column(batch: Any, name: str) -> Any:
-    if name not in batch.schema.names:
-        raise ValueError(
-            f"there is no column {name!r}; there are: {', '.join(batch.schema.names)}."
-        )
-    column = batch.column(name)
+    column = column_of(batch, name)
     return column.combine_chunks() if hasattr(column, "chunks") else column
 
 
