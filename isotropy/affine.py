@@ -20,6 +20,7 @@ from isotropy.rows.arrays import (
 )
 from isotropy.rows.door import as_rows
 from isotropy.rows.foreign import of_faiss, of_sklearn
+from isotropy.storage.remote import located
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
 if TYPE_CHECKING:
@@ -513,6 +514,7 @@ class AffineMap:
         Traceback (most recent call last):
         FileNotFoundError: no such file: no such file.
         """
+        path = located(path)
         info, arrays = load_state(path)
         if info["class"] != "AffineMap":
             raise ValueError(f"{path}: holds a {info['class']}, not an AffineMap.")

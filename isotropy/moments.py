@@ -16,6 +16,7 @@ from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
 from isotropy.rows.source import Rows
+from isotropy.storage.remote import located
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
 __all__ = ["MERGE", "Moments"]
@@ -827,6 +828,7 @@ class Moments:
         Traceback (most recent call last):
         FileNotFoundError: no such file: no such file.
         """
+        path = located(path)
         info, arrays = load_state(path)
         if info["class"] != "Moments":
             raise ValueError(f"{path}: holds a {info['class']}, not Moments.")

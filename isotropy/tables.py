@@ -336,6 +336,7 @@ SOURCES = Table(
         "dataset": "isotropy.io.sources.hugging_face:DATASET",
         "lance": "isotropy.io.sources.lance:LANCE",
         "zarr": "isotropy.io.sources.zarr:ZARR",
+        "remote": "isotropy.io.sources.remote:REMOTE",
         "postgres": "isotropy.io.sources.postgres:POSTGRES",
     },
 )
@@ -348,6 +349,8 @@ OUTPUTS = Table(
         "folder": "isotropy.jobs.outputs.folder:FolderOutput",
         "lance": "isotropy.jobs.outputs.lance:LanceOutput",
         "postgres": "isotropy.jobs.outputs.postgres:PostgresOutput",
+        "remote file": "isotropy.jobs.outputs.remote:RemoteFile",
+        "remote folder": "isotropy.jobs.outputs.remote:RemoteFolder",
     },
 )
 """The one added last is asked first whether it recognizes what it is given."""

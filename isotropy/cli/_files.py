@@ -17,6 +17,7 @@ from isotropy.storage.secrets import safe_url
 __all__ = [
     "check_output",
     "check_suffix",
+    "place",
     "read_pairs",
     "read_weights",
     "rows_or_moments",
@@ -35,6 +36,13 @@ def rows_or_moments(source: str, column: str | None = None) -> Any:
     if path.suffix == ".safetensors" and column is None and _saved_class(path) is not None:
         return Moments.load(path)
     return open_rows(source, column=column)
+
+
+def place(text: str) -> Any:
+    """A path, or the address of a file elsewhere, which shows no secret."""
+    from isotropy.storage.remote import address_of, is_remote
+
+    return address_of(text) if is_remote(text) else Path(text)
 
 
 def _saved_class(path: Path) -> str | None:
@@ -104,7 +112,7 @@ def check_output(output: str | Path, *sources: Any) -> None:
         raise ValueError(f"{output}: the folder {output.parent} does not exist; make it first.")
 
 
-def check_suffix(output: Path, *suffixes: str) -> None:
+def check_suffix(output: Any, *suffixes: str) -> None:
     """Refuse a file name of a suffix that says other than what will be in the file."""
     if output.suffix.lower() not in suffixes:
         wanted = " or ".join(suffixes)
@@ -114,12 +122,12 @@ def check_suffix(output: Path, *suffixes: str) -> None:
 
 
 @contextmanager
-def writing(output: Path, plan: Any, *sources: Any, overwrite: bool = False) -> Iterator[None]:
+def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> Iterator[None]:
     """A context in which a command writes a file, alone, and not over what it did not write.
 
     Parameters
     ----------
-    output : Path
+    output : Path or Address
     plan : object
         JSON-able; what the same command has the same of: it may write the file again.
     *sources : Rows, str or path, optional
@@ -135,7 +143,13 @@ def writing(output: Path, plan: Any, *sources: Any, overwrite: bool = False) -> 
     from isotropy.jobs.plan import digest_of
     from isotropy.storage.locks import owned
     from isotropy.storage.records import mark, written_by
+    from isotropy.storage.remote import is_remote, place_of
 
+    if is_remote(output):
+        if place_of(output).exists() and not overwrite:
+            raise ValueError(f"{output}: exists; say --overwrite to replace it.")
+        yield
+        return
     check_output(output, *sources)
     with owned(output):
         digest = digest_of(plan)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from isotropy.cli._files import tell
+from isotropy.cli._files import place, tell
 from isotropy.cli._options import AsJson, Column, Embeddings, Overwrite
 
 __all__ = ["apply"]
 
 
 def apply(
-    corrector: Annotated[Path, typer.Argument(help="A corrector file that `fit` wrote.")],
+    corrector: Annotated[
+        Any, typer.Argument(parser=place, help="A corrector file that `fit` wrote.")
+    ],
     embeddings: Embeddings,
     output: Annotated[
         str | None,

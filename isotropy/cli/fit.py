@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from isotropy.cli._correctors import CORRECTOR_HELP, parse_corrector
 from isotropy.cli._files import (
     check_output,
     check_suffix,
+    place,
     read_pairs,
     read_weights,
     rows_or_moments,
@@ -29,7 +31,8 @@ __all__ = ["fit"]
 def fit(
     embeddings: Embeddings,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Corrector file to write: .safetensors.")
+        Any,
+        typer.Option("--output", "-o", parser=place, help="Corrector file to write: .safetensors."),
     ],
     corrector: Annotated[str, typer.Option("--corrector", "-c", help=CORRECTOR_HELP)] = "whitening",
     column: Column = None,
@@ -66,7 +69,7 @@ def fit(
     estimator = parse_corrector(corrector)
     _check_pairs(corrector, estimator, pairs)
     check_suffix(output, ".safetensors")
-    if checkpoint is not None and checkpoint.resolve() == output.resolve():
+    if checkpoint is not None and str(checkpoint.resolve()) == os.path.realpath(output):
         raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
     rows = open_rows(embeddings, column=column)
     also = (queries, weights, pairs)

@@ -21,6 +21,7 @@ from isotropy.correctors._learning import Learner
 from isotropy.moments import Moments
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import Rows
+from isotropy.storage.remote import located
 from isotropy.storage.state import load_state, save_state
 from isotropy.tables import CORRECTORS
 
@@ -429,6 +430,7 @@ def load(path: str | os.PathLike[str]) -> Corrector:
 
 
 def _load(path: str | os.PathLike[str], wanted: type[Corrector]) -> Corrector:
+    path = located(path)
     info, arrays = load_state(path)
     corrector: Corrector = wanted._from_state(path, info, arrays)
     return corrector

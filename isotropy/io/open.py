@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from isotropy.io.formats import open_file
 from isotropy.io.sources import source_of
 from isotropy.rows.source import Rows
+from isotropy.storage.remote import address_of, is_remote
 
 __all__ = ["open_rows"]
 
 
-def open_rows(source: Any, column: str | None = None) -> Rows:
+def open_rows(
+    source: Any, column: str | None = None, storage_options: Mapping[str, Any] | None = None
+) -> Rows:
     """Open embeddings of any kind as n rows of d numbers, without reading them.
 
     Memory stays at about one block of rows, for compressed files at one record batch or chunk;
@@ -30,12 +34,18 @@ def open_rows(source: Any, column: str | None = None) -> Rows:
         - any other folder: all files of embeddings in and below it, in natural order, are one;
         - a glob pattern, or a list of files: the same;
         - ``postgresql://host/database#table`` (extra ``postgres``): a column of pgvector's types or
-          of real[], ordered by the primary key.
+          of real[], ordered by the primary key;
+        - any of these files, folders, patterns and lists elsewhere (extra ``remote``), by a URL
+          that fsspec knows: ``s3://``, ``gs://``, ``az://``, ``hf://``, ``https://``. Only what is
+          needed of a file is fetched; a connection that breaks off is tried again.
 
         Nothing is ever unpickled.
     column : str, optional
         Which column of lists, tensor, dataset or array of the archive. By default the only one
         that can be rows; a file with several needs the name.
+    storage_options : mapping, optional
+        What fsspec's file system for a URL takes: keys, tokens, ``{"anon": True}``. Without them,
+        what the store's own tools read from the environment and from their files.
 
     Returns
     -------
@@ -65,6 +75,8 @@ def open_rows(source: Any, column: str | None = None) -> Rows:
     """
     if isinstance(source, Rows):
         return source
+    if storage_options is not None:
+        source = _with_options(source, storage_options)
     if isinstance(source, str | os.PathLike) and Path(source).is_file():
         return open_file(Path(source), column)
     if found := source_of(source):
@@ -75,3 +87,11 @@ def open_rows(source: Any, column: str | None = None) -> Rows:
             "and tables in memory go to isotropy.rows.as_rows, or right to `score` and `fit`."
         )
     return open_file(Path(source), column)  # which says what is wrong
+
+
+def _with_options(source: Any, storage_options: Mapping[str, Any]) -> Any:
+    if isinstance(source, list | tuple):
+        return [_with_options(item, storage_options) for item in source]
+    if not is_remote(source):
+        raise ValueError("storage_options are for URLs such as 's3://bucket/rows.npy' alone.")
+    return address_of(source, storage_options)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isotropy.rows.source import Rows
+from isotropy.storage.secrets import Address
 
 __all__ = ["Target"]
 
@@ -17,7 +18,7 @@ class Target(NamedTuple):
 
     Parameters
     ----------
-    path : Path
+    path : Path or Address
     shape : tuple of int
         (n, k).
     dtype : numpy.dtype
@@ -33,7 +34,7 @@ class Target(NamedTuple):
     (3, 2)
     """
 
-    path: Path
+    path: Path | Address
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     column: str

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -16,6 +16,7 @@ from isotropy.io.formats import format_of, writable
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
+from isotropy.storage.remote import is_remote, located
 from isotropy.storage.whole import whole_file
 
 __all__ = ["RowWriter"]
@@ -76,7 +77,7 @@ class RowWriter:
         dtype: DTypeLike = "float32",
         column: str | None = None,
         like: Rows | None = None,
-        opened: Callable[[Path], AbstractContextManager[IO[bytes]]] = whole_file,
+        opened: Callable[[Any], AbstractContextManager[IO[bytes]]] = whole_file,
     ) -> None:
         if len(shape) != 2 or shape[0] < 0 or shape[1] < 1:
             raise ValueError(f"shape must be (n, k) with n >= 0 and k >= 1, got {tuple(shape)}.")
@@ -87,7 +88,8 @@ class RowWriter:
         if like is not None and like.shape[0] != n:
             raise ValueError(f"like has {like.shape[0]} rows, but shape promises {n}.")
         column = column or (like.name if like is not None else None) or "embedding"
-        self._target = Target(Path(path), (n, k), kind.newbyteorder("<"), column, like)
+        place = located(path) if is_remote(path) else Path(path)
+        self._target = Target(place, (n, k), kind.newbyteorder("<"), column, like)
         self._format = format_of(self._target.path)
         if self._format.write is None:
             raise FileError(

@@ -100,6 +100,12 @@ class Address(os.PathLike[str]):
         """What the connection is made with beside the URL, for the connection alone."""
         return dict(self._options)
 
+    @property
+    def suffix(self) -> str:
+        """The end of the name, which tells the format; what follows a question mark is none."""
+        name = re.split(r"[?#]", self._url, maxsplit=1)[0].rpartition("/")[2]
+        return f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+
     def __fspath__(self) -> str:
         return safe_url(self._url)
 
@@ -231,12 +237,12 @@ def _of_options(options: Any, named: bool = False) -> Iterator[str]:
 
 
 def _of_environment() -> Iterator[str]:
-    # Short values (a switch, a number) would hide words that have nothing to do with them, and a
-    # shell's PWD is the folder that we are in.
+    # Short values (a switch, a number) and paths (PWD is the folder that we are in) would hide
+    # what is no secret.
     return (
         text
         for name, text in os.environ.items()
-        if len(text) >= 8 and _is_secret(name) and name not in ("PWD", "OLDPWD")
+        if len(text) >= 8 and _is_secret(name) and text[0] not in "/~." and "PWD" not in name
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from isotropy.storage.remote import is_remote, place_of
 from isotropy.storage.whole import whole_file
 
 FORMAT_VERSION = 1
@@ -124,10 +125,21 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     Traceback (most recent call last):
     FileNotFoundError: no such file: no such file.
     """
-    if not Path(path).is_file():
+    if is_remote(path):
+        place = place_of(path)
+        with place.fetched() as local:
+            return _read_state(place.address, local)
+    return _read_state(path, path)
+
+
+def _read_state(
+    path: str | os.PathLike[str], local: str | os.PathLike[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a file on this machine holds; errors name it by `path`."""
+    if not Path(local).is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(local, framework="np") as file:
             text = (file.metadata() or {}).get("isotropy")
             arrays = {name: contiguous(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError) as error:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from isotropy.storage.errors import FileError
 from isotropy.storage.locks import STRAY_PREFIX, fcntl, hold, sweep
+from isotropy.storage.remote import is_remote, place_of
 
 __all__ = ["Batch", "check_folder", "sync_folder", "whole_file", "whole_folder"]
 
@@ -30,9 +31,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     next one that writes there. Readers of that file, memory maps included, keep seeing the old
     content. A symbolic link is followed: the file that it names is written.
 
+    What goes to a store elsewhere (``s3://bucket/rows.npy``) is written to a temporary file here,
+    and sent whole.
+
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or Address
 
     Yields
     ------
@@ -55,6 +59,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     >>> os.path.exists(path)
     True
     """
+    if is_remote(path):
+        with place_of(path).writing() as file:
+            yield file
+        return
     batch = Batch()
     with batch, batch.file(path) as file:
         yield file

@@ -13,6 +13,7 @@ from isotropy.io.ranges import LocalRanges, Ranges
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
+from isotropy.storage.secrets import Address
 from isotropy.tables import FORMATS
 
 __all__ = ["ENCODE_FIRST", "Format", "format_of", "open_file", "read_ranges", "writable"]
@@ -63,7 +64,7 @@ class Format(NamedTuple):
     guessed: bool = False
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path | Address | Ranges) -> Format:
     """The format that the suffix of a path names.
 
     Parameters
@@ -166,7 +167,7 @@ def read_ranges(file: Ranges, column: str | None) -> Rows:
     (3, 3)
     >>> folder.cleanup()
     """
-    form = format_of(Path(file))
+    form = format_of(file)
     try:
         return form.read(file, column)
     except OSError as error:

@@ -75,7 +75,7 @@ class FileOutput(Output):
 
 
 def write_file(
-    plan: Plan, path: Path, opened: Callable[[Path], AbstractContextManager[IO[bytes]]]
+    plan: Plan, path: Any, opened: Callable[[Any], AbstractContextManager[IO[bytes]]]
 ) -> None:
     """Write the corrected rows to a file that `opened` opens, as `whole_file` does."""
     like = plan.rows if isinstance(plan.rows, TableRows) else None

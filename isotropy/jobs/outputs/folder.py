@@ -22,7 +22,7 @@ from isotropy.storage.records import checksum
 from isotropy.storage.whole import Batch
 from isotropy.tables import FORMATS
 
-__all__ = ["FolderOutput"]
+__all__ = ["FolderOutput", "names_of"]
 
 _BATCH_FILES, _BATCH_SECONDS, _BATCH_BYTES = 64, 1.0, 2**26
 
@@ -86,7 +86,7 @@ class FolderOutput(Output):
         shards = shards_of(plan.rows)
         if any(shard.path is not None and Path(shard.path).exists() for shard in shards):
             self.inputs.refuse_folder(plan.place)
-        self.parts = dict(zip(_names(shards, plan.place), self._plans(shards), strict=True))
+        self.parts = dict(zip(names_of(shards, plan.place), self._plans(shards), strict=True))
         for name in self.parts:
             self.inputs.refuse(plan.place / name)
 
@@ -177,10 +177,10 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _names(shards: list[Rows], folder: Path) -> list[str]:
+def names_of(shards: list[Rows], folder: Any) -> list[str]:
     """The name of each shard's file in the folder: the tree that is read, again."""
-    named = [Path(shard.path).absolute() for shard in shards if shard.path is not None]
-    if len(named) < len(shards) or not all(path.exists() for path in named):
+    named = [path for shard in shards if (path := _named(shard)) is not None]
+    if len(named) < len(shards):
         named = [Path.cwd() / "rows"] * len(shards)  # a server's table, a dataset in memory
     base = os.path.commonpath([path.parent for path in named])
     suffixes, names = writable(), []
@@ -192,6 +192,15 @@ def _names(shards: list[Rows], folder: Path) -> list[str]:
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise FileError(
-            folder / name, "would be written for two files that are read; rename one of them."
+            folder, f"{name} would be written for two files that are read; rename one of them."
         )
     return names
+
+
+def _named(shard: Rows) -> Path | None:
+    """The file of a shard, wherever it lies; None where it is in none."""
+    place = getattr(shard._file, "place", None)
+    if place is not None:
+        return Path("/", place.protocol, place.path.strip("/"))
+    path = None if shard.path is None else Path(shard.path).absolute()
+    return path if path is not None and path.exists() else None

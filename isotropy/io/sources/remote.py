@@ -1,0 +1,99 @@
+"""Files elsewhere: one, a list, a pattern, a folder, a Zarr array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from isotropy.io.formats import open_file, read_ranges
+from isotropy.io.remote import RemoteRanges
+from isotropy.io.sources import Source
+from isotropy.io.sources.shards import natural, shards_of
+from isotropy.rows.source import Rows
+from isotropy.storage.errors import FileError
+from isotropy.storage.remote import Place, is_remote, place_of
+from isotropy.storage.secrets import Address
+from isotropy.tables import FORMATS
+
+__all__ = ["REMOTE", "read_remote"]
+
+_MAGIC = {"http": "*[", "https": "*["}
+"""A question mark begins the parameters of a web address."""
+
+
+def _recognizes(given: Any) -> bool:
+    return is_remote(given) or (isinstance(given, list | tuple) and any(map(is_remote, given)))
+
+
+def read_remote(given: Any, column: str | None) -> Rows:
+    """The rows of a URL, or of a list with URLs in it."""
+    if isinstance(given, list | tuple):
+        # One behind the other, so that two lists of the same files are the same rows.
+        return shards_of(_shown(given[0]), given, column, _read_one)
+    return _read_url(given, column)
+
+
+def _shown(given: Any) -> Any:
+    return Address(given) if is_remote(given) and isinstance(given, str) else given
+
+
+def _read_one(given: Any, column: str | None) -> Rows:
+    return _read_url(given, column) if is_remote(given) else open_file(given, column)
+
+
+def _read_url(given: Any, column: str | None) -> Rows:
+    place = place_of(given)
+    if any(mark in place.key for mark in _MAGIC.get(place.protocol, "*?[")):
+        return _read_all(place, _found(place, place.system.glob), column, "no file matches this")
+    if place.key.endswith("/") or _suffix(place.name) not in FORMATS:
+        info = place.info()
+        if info["type"] == "directory":
+            return _read_folder(place, column)
+        return read_ranges(RemoteRanges(place, info), column)
+    return read_ranges(RemoteRanges(place), column)
+
+
+def _read_folder(place: Place, column: str | None) -> Rows:
+    suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
+    found = {
+        key: info
+        for key, info in _found(place, place.system.find).items()
+        if _suffix(key) in suffixes and not _hidden(key, place.key)
+    }
+    return _read_all(place, found, column, f"is a folder without a file of {sorted(suffixes)}")
+
+
+def _found(place: Place, look: Any) -> dict[str, dict[str, Any]]:
+    """The files of a pattern or a folder, and what is known of them."""
+
+    def found() -> Any:
+        place.system.invalidate_cache()
+        return look(place.key, detail=True)
+
+    return {key: info for key, info in place.tried(found).items() if info["type"] == "file"}
+
+
+def _read_all(place: Place, found: dict[str, Any], column: str | None, none: str) -> Rows:
+    if not found:
+        raise FileError(place.address, f"{none}.")
+    keys = sorted(found, key=lambda key: natural(PurePosixPath(key)))  # type: ignore[arg-type]
+
+    def read(key: str, column: str | None) -> Rows:
+        # A web server's list of files tells no sizes.
+        info = found[key] if found[key].get("size") is not None else None
+        return read_ranges(RemoteRanges(place.at(key), info), column)
+
+    return shards_of(place.address, keys, column, read)  # type: ignore[arg-type]
+
+
+def _suffix(key: str) -> str:
+    return PurePosixPath(key).suffix.lower()
+
+
+def _hidden(key: str, folder: str) -> bool:
+    parts: Iterable[str] = key[len(folder.rstrip("/")) :].split("/")
+    return any(part.startswith((".", "_")) for part in parts)
+
+
+REMOTE = Source(_recognizes, read_remote)
