@@ -66,7 +66,7 @@ def _locked(descriptor: int, *, unknown: bool) -> bool:
 def owned(path: str | os.PathLike[str]) -> Iterator[None]:
     """A context in which no other job writes to a place.
 
-    A lock file lies beside it meanwhile. What a killed process left is taken over.
+    A lock file lies beside it meanwhile. What killed processes left there is removed.
 
     Parameters
     ----------
@@ -99,6 +99,7 @@ def owned(path: str | os.PathLike[str]) -> Iterator[None]:
     lock = target.with_name(f"{STRAY_PREFIX}{target.name}.lock")
     descriptor = _take(Path(path), target, lock)
     try:
+        sweep(target.parent)
         yield
     finally:
         lock.unlink(missing_ok=True)

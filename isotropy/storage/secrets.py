@@ -33,7 +33,7 @@ _URL = re.compile(r"[A-Za-z][\w+.-]+:/")
 _USER = re.compile(r"(?P<user>\w:/{1,2}[^:/@\s]*):(?!\d+(?:[/?#\s]|$))(?P<password>[^\s\"'<>]*)@")
 # A port that is no number is a password whose @ and host are missing.
 _PORT = re.compile(
-    r"(?P<user>\w://[^:/@\s]*):(?!\d+(?:[/?#\s]|$)|\*\*\*)(?P<password>[^\s\"'<>/?#]+)"
+    r"(?P<user>\w://[^:/@\s]*):(?!\d+(?:[/?#\s]|$)|\*\*\*|@)(?P<password>[^\s\"'<>/?#]+)"
 )
 _LONE = re.compile(r"(?i)(?P<scheme>\bhttps?:/{1,2})(?P<password>[^:/@\s]+)@")
 _WORDS = re.compile(

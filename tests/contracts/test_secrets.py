@@ -106,6 +106,11 @@ def test_secrets_of_the_environment_are_hidden(monkeypatch):
     clean(FileError("x", "said pl4nted0"))
 
 
+def test_an_empty_password_hides_nothing_else():
+    url = "postgresql://postgres:@/base#items"
+    assert masked(f"{masked(url)}: me@host is lost", url).endswith("@/base#items: me@host is lost")
+
+
 def test_the_folder_that_we_are_in_is_no_secret(monkeypatch):
     for name in ("PWD", "OLDPWD"):
         monkeypatch.setenv(name, "/home/me/work")

@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from isotropy import MeanRemoval
 from isotropy.io import FileError, RowWriter, open_rows
+from isotropy.jobs import correct
+from isotropy.storage import locks
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -315,3 +318,15 @@ def test_without_pyarrow_the_extra_is_named_and_nothing_is_left(tmp_path, X, mon
     with pytest.raises(ImportError, match=r"isotropy\[io\]"):
         write(tmp_path / f"x{suffix}", X)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_killed_jobs_left_is_swept_by_one_that_finds_all_written(tmp_path):
+    X = np.arange(12.0).reshape(4, 3)
+    np.save(tmp_path / "rows.npy", X)
+    corrector, output = MeanRemoval().fit(X), tmp_path / "out"
+    for place, parent in ((f"{output}/", output), (tmp_path / "new.npy", tmp_path)):
+        correct(corrector, tmp_path / "rows.npy", place)
+        (parent / ".isotropy-1.tmp").touch()
+        locks._swept.clear()  # as in another process
+        found = correct(corrector, tmp_path / "rows.npy", place).found
+        assert found == 4 and not list(parent.glob(".isotropy-*"))

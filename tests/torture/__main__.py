@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torture import formats
 from torture.faults import FAULTS, Fault
 from torture.job import Job, Record
 from torture.postgres import SERVER
@@ -94,10 +95,9 @@ def warm() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
         np.save(f"{name}/x.npy", np.random.default_rng(0).normal(size=(50, 4)))
         ends = [["fit", f"{name}/x.npy", "-o", f"{name}/c.safetensors"]]
-        for suffix in ("npy", "parquet", "h5", "safetensors"):
-            ends.append(
-                ["apply", f"{name}/c.safetensors", f"{name}/x.npy", "-o", f"{name}/y.{suffix}"]
-            )
+        for kind in formats.READABLE:  # somebody else than we may not be able to import
+            old = str(formats.write(Path(f"{name}/old{kind}"), np.ones((9, 4), np.float32)))
+            ends.append(["apply", f"{name}/c.safetensors", old, "-o", f"{name}/y{kind}"])
         for args in ends:
             with contextlib.suppress(SystemExit):
                 main(args)
