@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import sys
 import tempfile
 import time
@@ -107,13 +109,15 @@ def warm() -> None:
 
 
 def _small_blocks() -> None:
-    """Few rows are read and written in several parts, as many are."""
-    from isotropy.jobs.outputs import lance
+    """Few rows are read and written in several blocks, batches and parts, as many are."""
+    from isotropy.jobs import outputs
 
-    lance._PART_BYTES = 4096
+    for found in pkgutil.iter_modules(outputs.__path__, f"{outputs.__name__}."):
+        importlib.import_module(found.name)
     for name, module in list(sys.modules.items()):
-        if name.startswith("isotropy.rows") and hasattr(module, "BLOCK_BYTES"):
-            module.BLOCK_BYTES = 8192  # type: ignore[attr-defined]
+        for size in ("BLOCK_BYTES", "_BATCH_BYTES", "_PART_BYTES"):
+            if name.startswith(("isotropy.rows", "isotropy.jobs")) and hasattr(module, size):
+                setattr(module, size, 4096)
 
 
 def table(records: Iterable[Record], by: tuple[str, ...]) -> list[dict[str, object]]:

@@ -35,6 +35,9 @@ __all__ = [
     "written_meanwhile",
 ]
 
+_MISSED = "are NOT "
+"""What the command says of rows that it could not correct."""
+
 
 class _Server:
     """The server, started when it is first asked for; forked workers share it."""
@@ -234,7 +237,7 @@ def written_meanwhile(job: Job) -> None:
     outcome = job.run()
     ran = time.monotonic() - started
     os.waitpid(pid, 0)
-    if outcome.code == 0 and seconds < 0.6 * ran and "changed" not in outcome.told:
+    if outcome.code == 0 and seconds < 0.6 * ran and _MISSED not in outcome.told + outcome.said:
         counted = job.target.count(job.world)
         if isinstance(counted, Count) and any(counted):
             job.record.note("said nothing of rows that others changed")
