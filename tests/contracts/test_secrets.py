@@ -185,8 +185,8 @@ COMMAND_LINES = {
     "apply": [
         ["apply", "c.safetensors", "{url}", "-o", "out.npy"],
         ["apply", "c.safetensors", "{url}", "-o", "out/", "--json"],
-        ["apply", "c.safetensors", "{url}", "--as", "w"],
-        ["apply", "c.safetensors", "{url}", "--as", "w", "--json"],
+        ["apply", "c.safetensors", "{url}", "--as", "w", "--overwrite"],
+        ["apply", "c.safetensors", "{url}", "--as", "w", "--json", "--overwrite"],
     ],
     "compare": [["compare", "{url}", "-c", "mean-removal", "--json"]],
     "report": [["report", "{url}", "-o", "report.html", "-c", "mean-removal"]],

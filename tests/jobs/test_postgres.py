@@ -672,7 +672,7 @@ def role(url):
 
 def test_a_role_that_may_not_create_is_told_the_way_out(url, role, fitted):
     told = said(fitted, f"{role}#items", column="v", new_column="white")
-    assert 'ADD COLUMN "white" vector(5), and run this again with overwrite' in told
+    assert 'ADD COLUMN "white" vector(5), and run this again with --overwrite' in told
     run(url, "ALTER TABLE items ADD COLUMN white vector(5)")
     again(role, fitted, overwrite=True)
     agree(url, fitted)

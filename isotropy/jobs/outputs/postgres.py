@@ -42,6 +42,7 @@ class PostgresOutput(ColumnOutput):
     table: Table
     target: Column | None
     filled: TableRows
+    replaces = False
 
     @classmethod
     def recognizes(cls, rows: Rows, output: Any) -> bool:
@@ -129,7 +130,8 @@ class PostgresOutput(ColumnOutput):
                 f"has a column {name!r} of type {found.told}{' (generated)' * found.generated}, "
                 f"wanted one of {k} numbers in each row; choose another name."
             )
-        if self.plan.overwrite or (owner and owner[1] == self._job()):
+        self.replaces = not (owner and owner[1] == self._job())
+        if self.plan.overwrite or not self.replaces:
             return
         whose = ", not finished, of another job" if owner else ""
         self._refuse(f"has a column {name!r} already{whose}; choose another name, or overwrite it.")
@@ -241,6 +243,7 @@ class PostgresOutput(ColumnOutput):
             nulls=counts.nulls,
             changed=filled.changed,
             found=filled.found,
+            replaced=int(self.replaces),
             missed=missed,
             verified=tuple(looked_at),
             notes=(*([] if missed else self._finish()), *self._told_of_size()),
