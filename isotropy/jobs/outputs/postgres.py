@@ -120,7 +120,7 @@ class PostgresOutput(ColumnOutput):
             told = f"{kind[:-2]}[]" if kind.endswith("[]") else f"{kind}({k})"
             self._refuse(
                 "only its owner may add a column; let them say ALTER TABLE ... ADD COLUMN "
-                f'"{self.column}" {told}, and run this again with overwrite.'
+                f'"{self.column}" {told}, and run this again with --overwrite.'
             )
 
     def _check_existing(self, found: Column) -> None:
@@ -134,7 +134,10 @@ class PostgresOutput(ColumnOutput):
         if self.plan.overwrite or not self.replaces:
             return
         whose = ", not finished, of another job" if owner else ""
-        self._refuse(f"has a column {name!r} already{whose}; choose another name, or overwrite it.")
+        self._refuse(
+            f"has a column {name!r} already{whose}; say --overwrite (overwrite=True) to replace what "
+            "is in it, or name another."
+        )
 
     def _job(self) -> str:
         """What tells this job from others on the same column: the map and the column read."""
