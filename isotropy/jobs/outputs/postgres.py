@@ -135,8 +135,8 @@ class PostgresOutput(ColumnOutput):
             return
         whose = ", not finished, of another job" if owner else ""
         self._refuse(
-            f"has a column {name!r} already{whose}; say --overwrite (overwrite=True) to replace what "
-            "is in it, or name another."
+            f"has a column {name!r} already{whose}; say --overwrite (overwrite=True) to replace "
+            "what is in it, or name another."
         )
 
     def _job(self) -> str:
