@@ -166,7 +166,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     >>> stray.exists()
     False
     """
-    folder, now = os.path.realpath(folder), time.monotonic()
+    folder, now = os.fspath(folder), time.monotonic()
     if now - _swept.get(folder, -_SWEEP_SECONDS) < _SWEEP_SECONDS:
         return
     _swept[folder] = now

@@ -97,7 +97,7 @@ class Batch:
     def __init__(self, note: Callable[[list[Path]], object] | None = None) -> None:
         self._note = note
         self._pending: list[_Temporary] = []
-        self._since = time.monotonic()
+        self._since, self._bytes = time.monotonic(), 0
 
     def due(self, files: int, seconds: float, size: int) -> bool:
         """Whether it is time to commit.
@@ -114,8 +114,7 @@ class Batch:
         bool
         """
         return len(self._pending) >= files or (
-            time.monotonic() - self._since >= seconds
-            or sum(os.fstat(pending.descriptor).st_size for pending in self._pending) >= size
+            time.monotonic() - self._since >= seconds or self._bytes >= size
         )
 
     def __enter__(self) -> Batch:
@@ -150,6 +149,7 @@ class Batch:
             temporary.discard()
             raise
         self._pending.append(temporary)
+        self._bytes += os.fstat(temporary.descriptor).st_size
 
     def commit(self) -> None:
         """Wait until all bytes are on the disk, and let the files take their places.
@@ -172,7 +172,7 @@ class Batch:
             self._pending.pop()
         for folder in folders:
             sync_folder(folder)
-        self._since = time.monotonic()
+        self._since, self._bytes = time.monotonic(), 0
 
 
 def sync_folder(folder: Path) -> None:

@@ -90,8 +90,8 @@ class Lance(File):
 
 
 KINDS = {"file": File, "folder": Folder, "lance": Lance}
-SERVERS = {"postgres"}
-"""Those that need a server: the same laws stand in tests/jobs."""
+SERVERS = {"postgres", "remote file", "remote folder"}
+"""Those that need a server; their laws are tested where it is started."""
 
 
 @pytest.fixture(params=KINDS)
@@ -210,7 +210,7 @@ def test_no_code_is_loaded_from_what_lies_in_the_way(job, monkeypatch):
         real(one, other)
 
     monkeypatch.setattr(os, "replace", noted)
-    monkeypatch.setattr(lance._Parts, "remove", lambda self: None)
+    monkeypatch.setattr(lance.LanceOutput, "_remove_old", lambda self: None)
     job.correct()
     names |= {path for path in job.base.rglob("*") if path.is_file()}
     monkeypatch.undo()
