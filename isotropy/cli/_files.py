@@ -32,7 +32,7 @@ def rows_or_moments(source: str, column: str | None = None) -> Any:
     from isotropy.io import open_rows
     from isotropy.moments import Moments
 
-    path = Path(source)
+    path = place(source)
     if path.suffix == ".safetensors" and column is None and _saved_class(path) is not None:
         return Moments.load(path)
     return open_rows(source, column=column)
@@ -45,7 +45,7 @@ def place(text: str) -> Any:
     return address_of(text) if is_remote(text) else Path(text)
 
 
-def _saved_class(path: Path) -> str | None:
+def _saved_class(path: Any) -> str | None:
     """What isotropy saved in a file; None where it is no such file."""
     from isotropy.storage.state import load_state
 

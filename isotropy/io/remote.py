@@ -14,7 +14,7 @@ __all__ = ["RemoteRanges", "mark_of"]
 _PIECE = 2**22
 """Bytes of a request: several are under way at a time, and what came is not asked for again."""
 
-_BLOCK, _BLOCKS = 2**20, 16
+_BLOCK, _BLOCKS = 2**21, 12
 """Of the blocks in which other libraries read; the next one is fetched beside."""
 
 _MOST_HELD = 2**28

@@ -269,9 +269,9 @@ class Place:
                 self.system.rm(temporary)
             raise
 
-    def content(self) -> bytes:
-        """All of a small file."""
-        found: bytes = self.tried(lambda: self.system.cat_file(self.key), _FIRST_TRIES)
+    def content(self, start: int | None = None, end: int | None = None) -> bytes:
+        """All of a small file, or the bytes from `start` to before `end`."""
+        found: bytes = self.tried(lambda: self.system.cat_file(self.key, start, end), _FIRST_TRIES)
         return found
 
     def tried(self, function: Callable[[], T], tries: int = _TRIES) -> T:

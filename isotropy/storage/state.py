@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from isotropy.storage.remote import is_remote, place_of
+from isotropy.storage.remote import Place, is_remote, place_of
 from isotropy.storage.whole import whole_file
 
 FORMAT_VERSION = 1
@@ -127,9 +127,17 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     """
     if is_remote(path):
         place = place_of(path)
+        _check_header(place)
         with place.fetched() as local:
             return _read_state(place.address, local)
     return _read_state(path, path)
+
+
+def _check_header(place: Place) -> None:
+    """Fetch no file of gigabytes that is none of ours."""
+    length = int.from_bytes(place.content(0, 8), "little")
+    if length > 10**8 or b'"isotropy"' not in place.content(8, 8 + length):
+        raise ValueError(f"{place.address}: holds nothing that isotropy saved.")
 
 
 def _read_state(

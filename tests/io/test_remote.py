@@ -197,6 +197,14 @@ def test_a_file_that_changes_on_the_server_is_refused(web, tags):
         rows.in_memory()
 
 
+def test_of_a_file_that_holds_no_corrector_only_the_head_is_fetched(web, tmp_path, save):
+    save(tmp_path / "x.safetensors", X)
+    web.files["x.safetensors"] = (tmp_path / "x.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="nothing that isotropy saved"):
+        isotropy.load(f"{web.url}/x.safetensors?token=pl4nted")
+    assert sum(size for _, _, size in web.requests) < 1000
+
+
 def test_what_cannot_be_read_there_is_one_line(web):
     def said(url, kind=FileError):
         began = time.monotonic()
@@ -344,6 +352,7 @@ def test_the_command_works_on_urls(bucket, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as stop:
             main(list(args))
         out, err = capsys.readouterr()
+        assert "s3cret" not in out + err and "Traceback" not in err
         return stop.value.code or 0, out + err
 
     url = f"{bucket}/x.npy"
@@ -356,3 +365,21 @@ def test_the_command_works_on_urls(bucket, tmp_path, monkeypatch, capsys):
     code, told = run("score", f"{bucket}/no.npy")
     assert code == 2 and told.count("\n") == 1
     assert not list(tmp_path.glob("s3*"))
+    system = fsspec.filesystem("s3")
+    assert not [key for key in system.find("rows") if b"s3cret" in system.cat_file(key)]
+
+
+def test_storage_options_are_used_and_shown_nowhere(bucket, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", X)
+    upload(tmp_path / "x.npy", f"{bucket}/x.npy")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    options = {"key": "AKIAABCDEFGHIJKLMNOP", "secret": "pl4nted-s3cret"}
+    rows = open_rows(f"{bucket}/x.npy", storage_options=options)
+    np.testing.assert_array_equal(rows.in_memory(), X)
+    stream_moments(rows, checkpoint=tmp_path / "c")
+    with pytest.raises(FileError) as caught:
+        open_rows(f"{bucket}/no.npy", storage_options=options)
+    for shown in (repr(rows.path), str(rows.fingerprint()), str(caught.value), rows.locate(0)):
+        assert "pl4nted" not in shown and "AKIA" not in shown
+    assert b"pl4nted" not in (tmp_path / "c").read_bytes()
