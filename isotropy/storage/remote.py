@@ -271,7 +271,8 @@ class Place:
 
     def content(self, start: int | None = None, end: int | None = None) -> bytes:
         """All of a small file, or the bytes from `start` to before `end`."""
-        found: bytes = self.tried(lambda: self.system.cat_file(self.key, start, end), _FIRST_TRIES)
+        part = {} if start is None else {"start": start, "end": end}
+        found: bytes = self.tried(lambda: self.system.cat_file(self.key, **part), _FIRST_TRIES)
         return found
 
     def tried(self, function: Callable[[], T], tries: int = _TRIES) -> T:
