@@ -299,6 +299,59 @@ def test_a_folder_of_a_bucket_is_gone_on_with_where_it_was_stopped(bucket, tmp_p
         correct(fitted, f"{bucket}/in/", f"{bucket}/in/")
 
 
+def test_a_folder_elsewhere_is_held_to_the_laws_of_outputs(memory, tmp_path):
+    for part in range(2):
+        np.save(tmp_path / f"p{part}.npy", X[part * 1000 : part * 1000 + 1000])
+    upload(tmp_path, f"{memory}/in")
+    fitted, other = MeanRemoval().fit(X), MeanRemoval(0.5).fit(X)
+    source, output = f"{memory}/in", f"{memory}/out/"
+    assert correct(fitted, source, output).found == 0
+    assert correct(fitted, source, output).found == 2000
+    with pytest.raises(FileError, match="say --overwrite"):
+        correct(other, source, output)
+    correct(other, source, output, overwrite=True)
+    wanted = other.transform(X[:2000])
+    np.testing.assert_allclose(open_rows(output).in_memory(), wanted, atol=1e-6)
+    system = fsspec.filesystem("memory")
+    system.pipe("/here/out/p1.npy", b"damaged")
+    assert correct(other, source, output).found == 1000
+    np.testing.assert_allclose(open_rows(output).in_memory(), wanted, atol=1e-6)
+    system.rm("/here/in/p1.npy")
+    with pytest.raises(FileError, match=r"not among what is read now .p1.npy"):
+        correct(other, source, output)
+    correct(other, source, output, overwrite=True)
+    assert open_rows(output).shape == (1000, 32)
+    np.save(tmp_path / "mine.npy", X)
+    upload(tmp_path / "mine.npy", f"{memory}/out/mine.npy")
+    with pytest.raises(FileError, match=r"this job did not write .mine.npy"):
+        correct(other, source, output)
+    with pytest.raises(FileError, match="exists; say --overwrite"):
+        correct(other, source, f"{memory}/out/mine.npy")
+    for inside in ("new.npy", "sub/new.npy"):
+        with pytest.raises(FileError, match="an input too, or would be read"):
+            correct(other, source, f"{memory}/in/{inside}")
+
+
+def test_a_job_that_fails_leaves_nothing_elsewhere(memory, tmp_path):
+    bad = X.copy()
+    bad[1234, 5] = np.nan
+    np.save(tmp_path / "x.npy", bad)
+    upload(tmp_path / "x.npy", f"{memory}/x.npy")
+    with pytest.raises(ValueError, match="1234"):
+        correct(MeanRemoval().fit(X), f"{memory}/x.npy", f"{memory}/y.npy")
+    assert fsspec.filesystem("memory").find("/here") == ["/here/x.npy"]
+
+
+def test_shards_elsewhere_are_written_to_a_folder_here(memory, tmp_path):
+    for part in range(2):
+        np.save(tmp_path / f"p{part}.npy", X[part * 1000 : part * 1000 + 1000])
+    upload(tmp_path, f"{memory}/in")
+    fitted = MeanRemoval().fit(X)
+    correct(fitted, f"{memory}/in", f"{tmp_path}/out/")
+    assert sorted(path.name for path in tmp_path.glob("out/*.npy")) == ["p0.npy", "p1.npy"]
+    assert correct(fitted, f"{memory}/in", f"{tmp_path}/out/").found == 2000
+
+
 def test_a_checkpointed_fit_over_a_bucket_resumes_and_refuses_other_rows(
     bucket, tmp_path, monkeypatch
 ):

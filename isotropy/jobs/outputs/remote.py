@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -87,19 +88,25 @@ class RemoteFolder(Output):
         self.job = digest_of([plan.map, plan.source, plan.column])
         self.record = self._read_record()
         there = self._there()
-        self.replaced = len([name for name in self.parts if name in there - set(self.record)])
-        if plan.overwrite:
-            return
-        if strange := sorted(there - set(self.record)):
-            shown = ", ".join(strange[:3])
-            raise FileError(
-                self.folder.address,
-                f"holds files that this job did not write ({shown}); {_WAY_OUT}",
-            )
+        strange = sorted(there - set(self.record))
+        self.left = sorted((there & set(self.record)) - set(self.parts))
+        self.replaced = len([name for name in strange if name in self.parts])
+        for names, what in (
+            (strange, "this job did not write"),
+            (self.left, "are not among what is read now"),
+        ):
+            if names and not plan.overwrite:
+                raise FileError(
+                    self.folder.address,
+                    f"holds files that {what} ({', '.join(names[:3])}); {_WAY_OUT}",
+                )
 
     def write(self) -> None:
         """Write what is not finished."""
         self.found, saved = 0, time.monotonic()
+        for name in self.left:  # of ours, and of no use any more: the user said so
+            self.folder.tried(partial(self.folder.system.rm_file, self._place(name).key))
+            del self.record[name]
         try:
             for name, part in self.parts.items():
                 if self._is_finished(name, part):
