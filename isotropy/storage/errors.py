@@ -41,7 +41,7 @@ class FileError(ValueError):
 
 
 class NoRowsError(FileError):
-    """A file that holds no rows and does not tell their dimension.
+    """A file that holds no rows: empty without a dimension, or no embeddings at all.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""Fitted state as a safetensors file with JSON metadata: no pickle, checked when it is read."""
+"""Fitted state as a safetensors file with JSON metadata: no pickle, its checksum checked."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from isotropy.storage.remote import Place, is_remote, place_of
 from isotropy.storage.whole import whole_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since version 2 files have a checksum; those of version 1 are read without one."""
+
+_MOST_HEADER = 100_000_000
 
 
 def library_version() -> str:
@@ -90,8 +94,9 @@ def save_state(
     3
     """
     header = {"class": kind, "format_version": FORMAT_VERSION, "library_version": library_version()}
-    metadata = {"isotropy": json.dumps({**header, **info})}
+    text = json.dumps({**header, **info})
     tensors = {name: contiguous(array) for name, array in arrays.items()}
+    metadata = {"isotropy": text, "checksum": _checksum(text, tensors)}
     with whole_file(path) as file:
         file.write(save(tensors, metadata))
 
@@ -147,25 +152,53 @@ def _read_state(
     if not Path(local).is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        with safe_open(local, framework="np") as file:
-            text = (file.metadata() or {}).get("isotropy")
-            arrays = {name: contiguous(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError) as error:
+        notes, data = _read(local)
+        arrays = {name: contiguous(array).copy() for name, array in load(data).items()}
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error}).") from error
-    if text is None:
+    if "isotropy" not in notes:
         raise ValueError(f"{path}: holds tensors, but nothing that isotropy saved.")
+    text = notes["isotropy"]
     try:
         info = json.loads(text)
         version = info["format_version"]
         info["class"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: its isotropy metadata is damaged ({error!r}).") from error
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise ValueError(
-            f"{path}: format version {version}, this isotropy reads version {FORMAT_VERSION}. "
-            f"It was written by isotropy {info.get('library_version')}; use that version or newer."
+            f"{path}: format version {version}, this isotropy reads version {FORMAT_VERSION} and "
+            f"1. It was written by isotropy {info.get('library_version')}; use that version or "
+            "newer."
+        )
+    if version > 1 and notes.get("checksum") != _checksum(text, arrays):
+        raise ValueError(
+            f"{path}: is damaged: its checksum is not that of its content. Take a copy, or fit and "
+            "save again."
         )
     return info, arrays
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], bytes]:
+    """The metadata and the content of a safetensors file; of one without ours nothing more."""
+    with open(path, "rb") as file:
+        begin = file.read(8)
+        length, size = int.from_bytes(begin, "little"), os.fstat(file.fileno()).st_size
+        if not 2 <= length <= min(_MOST_HEADER, size - 8):
+            raise ValueError(f"a header of {length} bytes in {size}")
+        header = file.read(length)
+        notes = json.loads(header).get("__metadata__", {})
+        return notes, begin + header + file.read() if "isotropy" in notes else save({})
+
+
+def _checksum(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Of the metadata and of all arrays, with their names, types and shapes (BLAKE2b)."""
+    digest = hashlib.blake2b(text.encode(), digest_size=32)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.ravel().view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def check_arrays(

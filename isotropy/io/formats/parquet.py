@@ -67,7 +67,9 @@ def write_parquet(file: IO[bytes], target: Target) -> Iterator[Callable[[np.ndar
     # No two coordinates are alike: a dictionary of them costs time and saves nothing.
     others = [name for name in schema.names if name != target.column]
     with refusal(target):
-        writer = parquet.ParquetWriter(file, schema, use_dictionary=others)
+        writer = parquet.ParquetWriter(
+            file, schema, use_dictionary=others, write_page_checksum=True
+        )
     with writer:
         yield appender(writer, target, schema)
 

@@ -15,7 +15,7 @@ from isotropy.io.plain import PlainRows
 from isotropy.io.ranges import Ranges
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
-from isotropy.storage.errors import FileError, damage
+from isotropy.storage.errors import FileError, NoRowsError, damage
 
 __all__ = ["SAFETENSORS", "read_safetensors", "write_safetensors"]
 
@@ -67,7 +67,9 @@ def _read_header(file: Ranges) -> tuple[dict[str, Any], int]:
         if not 2 <= length <= min(_MOST_HEADER, file.size - 8):
             raise ValueError(f"a header of {length} bytes in {file.size}")
         header = json.loads(file.read_at(8, length))
-        header.pop("__metadata__", None)
+        notes = header.pop("__metadata__", None) or {}
+        if "isotropy" in notes:
+            raise NoRowsError(file, "holds what isotropy learned and saved, no embeddings.")
         places = sorted(_place(name, header[name]) for name in header)
         ends = [0, *(end for _, end in places)]
         if [begin for begin, _ in places] != ends[:-1] or 8 + length + ends[-1] != file.size:

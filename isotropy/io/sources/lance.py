@@ -9,6 +9,7 @@ from typing import Any
 
 from isotropy._optional import require
 from isotropy.io.columns import TableRows, table_rows
+from isotropy.io.ranges import LocalRanges
 from isotropy.io.sources import Source, as_folder
 from isotropy.storage.errors import damage
 
@@ -23,6 +24,18 @@ def is_lance(source: Any) -> bool:
 
 class LanceRows(TableRows):
     """Rows of a column of a Lance table, at the version that it had when it was opened."""
+
+    def fingerprint(self) -> list[Any]:
+        """The version's number, and its manifest: a table written anew begins at 1 again."""
+        return [*super().fingerprint(), _manifest(Path(self.path), int(self.mark or 0))]
+
+
+def _manifest(path: Path, version: int) -> list[Any] | None:
+    for number in (f"{version}", f"{2**64 - 1 - version:020}"):  # of the older format, the newer
+        file = path / "_versions" / f"{number}.manifest"
+        if file.is_file():
+            return LocalRanges(file).fingerprint()
+    return None
 
 
 def read_lance(source: Any, column: str | None) -> TableRows:

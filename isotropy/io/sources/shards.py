@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from isotropy.io.folders import is_hidden
 from isotropy.io.formats import open_file
-from isotropy.io.sources import Source, as_folder
+from isotropy.io.sources import Source, as_folder, source_of
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, NoRowsError
 from isotropy.tables import FORMATS
@@ -81,23 +82,36 @@ class ShardedRows(Rows):
 
 
 def shards_of(
-    path: Path, files: Sequence[Path], column: str | None, read: Any = open_file
+    path: Path, files: Sequence[Path], column: str | None, read: Any = None
 ) -> ShardedRows:
-    """The rows of all files, each opened by `read(file, column)`; files without rows are skipped.
+    """The rows of all files and tables, each opened by `read(file, column)`.
 
-    Frameworks write an empty file for each partition without rows.
+    What holds no rows is skipped: frameworks write an empty file for each partition without rows.
     """
     opened: list[Rows] = []
     empty: NoRowsError | None = None
     for file in files:
         try:
-            opened.append(read(file, column))
+            rows = (read or _open)(file, column)
+            opened.extend(getattr(rows, "shards", [rows]))
         except NoRowsError as error:
             empty = empty or error
     if not opened:
         raise empty or FileError(path, "holds no file of embeddings.")
     filled = [rows for rows in opened if rows.shape[0]]
     return ShardedRows(path, filled or opened[:1])
+
+
+def _open(path: Path, column: str | None) -> Rows:
+    table = _table(path) if path.is_dir() else None
+    rows: Rows = table.read(path, column) if table else open_file(path, column)
+    return rows
+
+
+def _table(folder: Path) -> Source | None:
+    """What reads a folder that is one table (Zarr, Lance, a saved dataset), not many files."""
+    found = source_of(folder)
+    return None if found is FOLDER else found
 
 
 def is_pattern(given: Any) -> bool:
@@ -121,38 +135,62 @@ def _is_list(given: Any) -> bool:
 def _read_list(given: Sequence[Any], column: str | None) -> Rows:
     if not given:
         raise ValueError("source is an empty list: no file to open.")
-    files = [Path(item) for item in given]
-    rows = shards_of(files[0].parent, files, column)
+    files = [file for item in given for file in _parts(Path(item))]
+    rows = shards_of(Path(given[0]).parent, files, column)
     rows.listed = True
     return rows
 
 
 def _read_folder(given: Any, column: str | None) -> Rows:
     path = Path(given)
-    suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
-    files = in_folder(path, suffixes)
+    files = in_folder(path)
     if not files:
-        raise FileError(path, f"is a folder without a file of {', '.join(sorted(suffixes))}.")
+        raise FileError(path, f"is a folder without a file of {', '.join(sorted(_suffixes()))}.")
     return shards_of(path, files, column)
 
 
 def expand(pattern: str) -> list[Path]:
-    """The files that a pattern (``**`` included) names, in natural order: part 9 before part 10."""
-    found = (Path(name) for name in glob.glob(pattern, recursive=True))
-    files = sorted((path for path in found if path.is_file()), key=natural)
+    """The files and tables that a pattern (``**`` included) names, in natural order.
+
+    A folder that it names stands for the files in it. Names that begin with a dot or an underscore
+    are left out, but where the pattern itself has such a name.
+    """
+    asked = {part[0] for part in Path(pattern).parts}
+    fixed = next(i for i, part in enumerate(Path(pattern).parts) if glob.has_magic(part))
+    found: set[Path] = set()
+    for name in glob.glob(pattern, recursive=True):
+        path = Path(name)
+        if not any(is_hidden(part) and part[0] not in asked for part in path.parts[fixed:]):
+            found.update(_parts(path))
+    tables = {path for path in found if path.is_dir()}
+    files = [path for path in found if not tables.intersection(path.parents)]
     if not files:
         raise FileError(pattern, "no file matches this pattern.")
-    return files
+    return sorted(files, key=natural)
 
 
-def in_folder(folder: Path, suffixes: Any) -> list[Path]:
-    """All files of those suffixes below a folder, but hidden ones and those named ``_...``."""
+def _parts(path: Path) -> list[Path]:
+    """A file or table is its own part, a folder has many."""
+    return [path] if not path.is_dir() or _table(path) else in_folder(path)
 
-    def hidden(path: Path) -> bool:
-        return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
 
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted((path for path in found if path.is_file() and not hidden(path)), key=natural)
+def _suffixes() -> set[str]:
+    return {suffix for suffix, form in FORMATS.items() if not form.guessed}
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """All files of embeddings and tables below a folder, in natural order: 9 before 10.
+
+    Hidden ones and those named ``_...`` are left out.
+    """
+    suffixes, found = _suffixes(), []
+    for place, folders, files in os.walk(folder):
+        inner = [Path(place, name) for name in folders if not is_hidden(name)]
+        tables = [path for path in inner if _table(path)]
+        folders[:] = [path.name for path in inner if path not in tables]
+        known = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
+        found += tables + [Path(place, name) for name in known if not is_hidden(name)]
+    return sorted(found, key=natural)
 
 
 def natural(path: Path) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from isotropy._optional import require
 from isotropy.io.checks import choose, unusable
 from isotropy.io.chunks import ChunkedRows, rows_of_chunks
+from isotropy.io.folders import FolderState
 from isotropy.io.sources import Source, as_folder
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
@@ -32,6 +33,7 @@ def is_zarr(source: Any) -> bool:
 def read_zarr(source: Any, column: str | None) -> Rows:
     """The rows of a Zarr array, or of one array of a group; `column` is its path in the group."""
     zarr, path = require("zarr", extra="zarr"), Path(source)
+    folder = FolderState(path)
     with _zarr_damage(path):
         top = zarr.open(store=str(path), mode="r")
         arrays = {"": top} if isinstance(top, zarr.Array) else dict(_zarr_arrays(top))
@@ -58,7 +60,7 @@ def read_zarr(source: Any, column: str | None) -> Rows:
         with _zarr_damage(path):
             yield array
 
-    return ChunkedRows(path, name or None, array.shape, dtype, step, opened)
+    return ChunkedRows(folder, name or None, array.shape, dtype, step, opened)
 
 
 def _empty_files(path: Path) -> bool:
