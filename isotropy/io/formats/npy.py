@@ -7,6 +7,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -53,16 +54,24 @@ def read_npy(file: Ranges, column: str | None) -> Rows:
 
 def read_header(file: Ranges, begin: bytes) -> NpyHeader:
     """What the first bytes of an array say of it."""
-    head = io.BytesIO(begin)
+    width = 2 if begin[6:7] == b"\1" else 4
+    length = int.from_bytes(begin[8 : 8 + width], "little")
     with damage(file, ".npy", *_HEADER_ERRORS):
-        version = _npy.read_magic(head)
-        if version == (1, 0):
-            read = _npy.read_array_header_1_0
-        elif version == (2, 0):
-            read = _npy.read_array_header_2_0
-        else:  # (3, 0) is written for the field names of structured arrays alone
-            raise ValueError(f"npy format version {version} holds no plain array")
-        shape, fortran, dtype = read(head)
+        return _parsed(begin[: 8 + width + length])
+
+
+@lru_cache(maxsize=16)
+def _parsed(begin: bytes) -> NpyHeader:
+    """The shards of a whole begin alike, and numpy takes its time."""
+    head = io.BytesIO(begin)
+    version = _npy.read_magic(head)
+    if version == (1, 0):
+        read = _npy.read_array_header_1_0
+    elif version == (2, 0):
+        read = _npy.read_array_header_2_0
+    else:  # (3, 0) is written for the field names of structured arrays alone
+        raise ValueError(f"npy format version {version} holds no plain array")
+    shape, fortran, dtype = read(head)
     return NpyHeader(shape, dtype, fortran, head.tell())
 
 

@@ -60,6 +60,17 @@ class ShardedRows(Rows):
         super().__init__(path, first.name, (self._starts[-1], d), dtype)
 
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
+        """Blocks of the shards; those of small shards are joined, for each block costs time."""
+        held: list[np.ndarray] = []
+        for block in self._single(block_rows, start):
+            if held and sum(map(len, held)) + len(block) > block_rows:
+                yield held[0] if len(held) == 1 else np.concatenate(held)
+                held = []
+            held.append(block)
+        if held:
+            yield held[0] if len(held) == 1 else np.concatenate(held)
+
+    def _single(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         for shard, begin in zip(self.shards, self._starts, strict=False):
             if begin + shard.shape[0] <= start:
                 continue
