@@ -332,6 +332,7 @@ SOURCES = Table(
         "folder": "isotropy.io.sources.shards:FOLDER",
         "pattern": "isotropy.io.sources.shards:PATTERN",
         "files": "isotropy.io.sources.shards:FILES",
+        "frame": "isotropy.io.sources.frames:FRAME",
         "saved dataset": "isotropy.io.sources.hugging_face:SAVED_DATASET",
         "dataset": "isotropy.io.sources.hugging_face:DATASET",
         "lance": "isotropy.io.sources.lance:LANCE",

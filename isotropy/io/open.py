@@ -20,19 +20,23 @@ def open_rows(
 ) -> Rows:
     """Open embeddings of any kind as n rows of d numbers, without reading them.
 
-    Memory stays at about one block of rows, for compressed files at one record batch or chunk;
-    only a compressed `.npz` array in Fortran order is read whole.
+    Memory stays at about one block of rows, for Arrow and HDF5 at one record batch or chunk; only a
+    compressed `.npz` array in Fortran order is read whole. Files are read, never mapped: one that
+    changes meanwhile is an error.
 
     Parameters
     ----------
-    source : str, path, list of paths, or `datasets.Dataset`
+    source : str, path, list of paths, or table
         - a file, whose suffix names the format: `.npy`, `.npz`, `.safetensors`, `.fvecs`, `.bvecs`,
           word vectors as text (`.vec`, `.txt`) or word2vec's binary `.bin`; with the extra ``io``
           `.parquet`, `.arrow`, `.feather`; with the extra ``hdf5`` `.h5`, `.hdf5`;
         - a Zarr array or group (extra ``zarr``), a Lance table (extra ``lance``), or a folder that
           `datasets` saved;
         - any other folder: all files of embeddings in and below it, in natural order, are one;
-        - a glob pattern, or a list of files: the same;
+        - a glob pattern, or a list of files and folders: the same. In folders, and where a pattern
+          has a wildcard, names that begin with a dot or an underscore are left out;
+        - a table or dataset of pyarrow, a frame of polars or pandas, a `datasets.Dataset`: its
+          column of vectors;
         - ``postgresql://host/database#table`` (extra ``postgres``): a column of pgvector's types or
           of real[], ordered by the primary key;
         - any of these files, folders, patterns and lists elsewhere (extra ``remote``), by a URL
@@ -83,8 +87,9 @@ def open_rows(
         return found.read(source, column)
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            f"source must be a path, a URL or a list of paths, got {type(source).__name__}; arrays "
-            "and tables in memory go to isotropy.rows.as_rows, or right to `score` and `fit`."
+            f"source must be a path, a URL, a list of paths or a table, got "
+            f"{type(source).__name__}; arrays go to isotropy.rows.as_rows, or right to `score` and "
+            "`fit`."
         )
     return open_file(Path(source), column)  # which says what is wrong
 

@@ -14,7 +14,7 @@ from isotropy.rows.arrays import is_torch, numpy_dtype, output_dtype, to_numpy
 from isotropy.storage.errors import FileError
 from isotropy.storage.secrets import Address
 
-__all__ = ["ArrayRows", "MappedRows", "MemoryRows", "Rows"]
+__all__ = ["ArrayRows", "MappedRows", "MemoryRows", "Rows", "digest_of_numbers"]
 
 
 Mapping = Callable[[Any], Any]
@@ -298,10 +298,7 @@ class MemoryRows(Rows):
 
     def fingerprint(self) -> list[Any]:
         """A digest of the numbers: there is no file whose time would tell."""
-        digest = hashlib.blake2b(digest_size=16)
-        for block in self.blocks():
-            digest.update(to_numpy(block).tobytes())
-        return [*super().fingerprint(), digest.hexdigest()]
+        return [*super().fingerprint(), digest_of_numbers(self)]
 
     def map(
         self,
@@ -311,6 +308,29 @@ class MemoryRows(Rows):
     ) -> Any:
         """``function`` of the array."""
         return function(self.given)
+
+
+def digest_of_numbers(rows: Rows) -> str:
+    """What tells rows from others, of all their numbers.
+
+    Parameters
+    ----------
+    rows : Rows
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> zeros, ones = MemoryRows(np.zeros((3, 2))), MemoryRows(np.ones((3, 2)))
+    >>> digest_of_numbers(zeros) == digest_of_numbers(ones)
+    False
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for block in rows.blocks():
+        digest.update(to_numpy(block).tobytes())
+    return digest.hexdigest()
 
 
 class MappedRows(Rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -400,3 +401,123 @@ def test_a_password_is_never_shown(url):
     assert "s3" not in shown
     assert "ret" not in shown
     assert "127.0.0.1:1/base" in shown
+
+
+# -- what tells one content from another ---------------------------------------------------------
+
+
+def others_of_the_same_size(name, path):
+    """Other rows at the same place: the same sizes, and the times as they were."""
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+    times = {file: file.stat().st_mtime_ns for file in files}
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    SOURCES[name](path, DATA[::-1].copy())
+    for file, time in times.items():
+        if file.exists():
+            os.utime(file, ns=(time, time))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_fingerprint_tells_other_rows_of_the_same_size_and_time(tmp_path, name):
+    path = tmp_path / name
+    SOURCES[name](path, DATA)
+    before = open_rows(path).fingerprint()
+    assert open_rows(path).fingerprint() == before
+    assert json.loads(json.dumps(before)) == before
+    others_of_the_same_size(name, path)
+    assert open_rows(path).fingerprint() != before
+
+
+def frames(X):
+    pa, pd, pl = map(pytest.importorskip, ("pyarrow", "pandas", "polars"))
+    ds = pytest.importorskip("pyarrow.dataset")
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), X.shape[1])
+    table = pa.table({"id": range(len(X)), "vector": lists})
+    return {
+        "Table": table,
+        "RecordBatch": table.to_batches()[0],
+        "dataset": ds.dataset([table.slice(0, 20), table.slice(20)]),
+        "polars": pl.DataFrame({"id": range(len(X)), "vector": X}),
+        "pandas": pd.DataFrame({"id": range(len(X)), "vector": list(X)}),
+    }
+
+
+@pytest.mark.parametrize("kind", ["Table", "RecordBatch", "dataset", "polars", "pandas"])
+def test_tables_in_memory_are_opened_by_the_name_of_a_column(kind):
+    frame = frames(DATA)[kind]
+    for column in (None, "vector"):
+        rows = open_rows(frame, column=column)
+        np.testing.assert_array_equal(gathered(rows), DATA)
+        np.testing.assert_array_equal(gathered(rows, 16, 23), DATA[23:])
+        np.testing.assert_array_equal(rows.take([49, 3]), DATA[[49, 3]])
+    assert "has no column 'none'; it has 'id', 'vector'" in refusal(frame, "none")
+    assert "not lists of numbers" in refusal(frame, "id")
+    assert rows.fingerprint() == open_rows(frames(DATA)[kind]).fingerprint()
+    assert rows.fingerprint() != open_rows(frames(DATA[::-1].copy())[kind]).fingerprint()
+
+
+def test_a_dataset_of_files_is_read_and_told_when_it_changes(tmp_path):
+    ds = pytest.importorskip("pyarrow.dataset")
+    parquet_shards(tmp_path, DATA)
+    rows = open_rows(ds.dataset(tmp_path))
+    np.testing.assert_array_equal(gathered(rows), DATA)
+    with open(tmp_path / "part-3.parquet", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(FileError):
+        gathered(rows)
+
+
+def test_frames_of_numbers_are_rows_and_ids_are_carried_along(tmp_path):
+    pd, pq = pytest.importorskip("pandas"), pytest.importorskip("pyarrow.parquet")
+    np.testing.assert_array_equal(gathered(open_rows(pd.DataFrame(DATA))), DATA)
+    correct(Whitening().fit(DATA), frames(DATA)["pandas"], tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == list(range(50))
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_folders_that_a_pattern_names_are_read_and_what_is_no_data_is_not(tmp_path):
+    for i, name in enumerate(["day=1", "day=2", "day=10"]):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        np.save(tmp_path / name / "x.npy", DATA[10 * i : 10 * i + 5])
+        np.save(tmp_path / name / "inner" / "x.npy", DATA[10 * i + 5 : 10 * i + 10])
+    np.save(tmp_path / "z.npy", DATA[30:])
+    no_data = ["_tmp.npy", ".hidden.npy", "day=1/_tmp.npy", "day=1/.isotropy-1.tmp", "_tmp/x.npy",
+               ".hidden/x.npy", "day=2/_temporary/x.npy", "_SUCCESS"]  # fmt: skip
+    for name in no_data:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no rows")
+    parts = [[10 * i + 5, 10 * i] for i in range(3)]  # inner/ comes before x.npy
+    wanted = np.concatenate([DATA[i : i + 5] for part in parts for i in part] + [DATA[30:]])
+    listed = [tmp_path / name for name in ("day=1", "day=2", "day=10", "z.npy")]
+    patterns = [f"{tmp_path}/*", f"{tmp_path}/**", f"{tmp_path}/**/*.npy"]
+    for source in (tmp_path, listed, *patterns):
+        np.testing.assert_array_equal(gathered(open_rows(source)), wanted)
+    (tmp_path / "_tmp.npy").unlink()
+    np.save(tmp_path / "_tmp.npy", DATA)
+    np.testing.assert_array_equal(gathered(open_rows(f"{tmp_path}/_*.npy")), DATA)
+
+
+def test_tables_among_files_are_parts_too(tmp_path):
+    zarr(tmp_path / "1.zarr", DATA[:20])
+    np.save(tmp_path / "2.npy", DATA[20:30])
+    (tmp_path / "3").mkdir()
+    zarr(tmp_path / "3" / "x.zarr", DATA[30:])
+    for source in (tmp_path, f"{tmp_path}/*", f"{tmp_path}/**", [f"{tmp_path}/{i}" for i in
+                   ("1.zarr", "2.npy", "3/x.zarr")]):  # fmt: skip
+        np.testing.assert_array_equal(gathered(open_rows(source)), DATA)
+
+
+def test_what_was_learned_is_never_read_as_data(tmp_path):
+    from isotropy.jobs import stream_moments
+
+    np.save(tmp_path / "x.npy", DATA)
+    wanted = Moments().update(DATA)
+    for _ in range(2):  # the second time all of ours is there
+        found = stream_moments(tmp_path, checkpoint=tmp_path / "fit.safetensors")
+        assert found.n_rows == 50
+        np.testing.assert_allclose(found.scatter, wanted.scatter, rtol=1e-12, atol=1e-12)
+        Whitening().fit(DATA).save(tmp_path / "whitening.safetensors")
+        correct(Whitening().fit(DATA), tmp_path / "x.npy", f"{tmp_path}/_out/")
+    assert "what isotropy learned" in refusal(tmp_path / "whitening.safetensors")
