@@ -39,8 +39,9 @@ class FolderState:
         self._state = self._now()
 
     def fingerprint(self) -> list[Any]:
-        """A digest of what it is when this is called."""
-        return [self._now()]
+        """A digest of what it was when this was made; an error if it has changed since."""
+        self.check_unchanged()
+        return [self._state]
 
     def check_unchanged(self) -> None:
         """Raise a `FileError` if a file has come, gone or changed since this was made."""

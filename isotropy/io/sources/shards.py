@@ -189,12 +189,12 @@ def _suffixes() -> set[str]:
     return {suffix for suffix, form in FORMATS.items() if not form.guessed}
 
 
-def in_folder(folder: Path, suffixes: Any = None) -> list[Path]:
-    """All tables, and files of embeddings or of `suffixes`, below a folder, 9 before 10.
+def in_folder(folder: Path) -> list[Path]:
+    """All files of embeddings and tables below a folder, in natural order: 9 before 10.
 
     Hidden ones and those named ``_...`` are left out.
     """
-    suffixes, found = suffixes or _suffixes(), []
+    suffixes, found = _suffixes(), []
     for place, folders, files in os.walk(folder):
         inner = [Path(place, name) for name in folders if not is_hidden(name)]
         tables = [path for path in inner if _table(path)]

@@ -20,7 +20,6 @@ from isotropy.jobs.plan import Plan, digest_of
 from isotropy.storage.locks import owned
 from isotropy.storage.records import checksum
 from isotropy.storage.whole import Batch
-from isotropy.tables import FORMATS
 
 __all__ = ["FolderOutput", "names_of"]
 
@@ -58,7 +57,7 @@ class FolderOutput(Output):
         self.job = digest_of([plan.map, os.path.realpath(plan.source), plan.column])
         self.journal = Journal(folder)
         known = self.journal.entries
-        there = {str(path.relative_to(folder)) for path in in_folder(folder, _SUFFIXES)}
+        there = {str(path.relative_to(folder)) for path in in_folder(folder)}
         there |= {name for name in self.parts if (folder / name).exists()}
         strange = sorted(there - set(known))
         self.left = sorted((set(known) & there) - set(self.parts))
@@ -169,7 +168,6 @@ class FolderOutput(Output):
         )
 
 
-_SUFFIXES = {suffix for suffix, form in FORMATS.items() if not form.guessed}
 _WAY_OUT = "say --overwrite (overwrite=True) to replace it, or name another folder."
 
 
