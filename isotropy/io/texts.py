@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isotropy._optional import require
+from isotropy.io.ranges import LocalRanges
 
 __all__ = ["documentation_sentences", "read_texts"]
 
@@ -214,7 +215,8 @@ def _read_txt(path: Path, column: str | None) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 file with their ends. Only a line feed ends a line."""
-    with path.open("rb") as file:
+    ranges = LocalRanges(path) if path.is_file() and path.stat().st_size else None
+    with ranges.open() if ranges else path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             try:
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -223,6 +225,8 @@ def _lines(path: Path) -> Iterator[str]:
                     f"{path}: line {number} is not UTF-8 (byte {error.object[error.start]:#04x} at "
                     f"position {error.start}). Save the file as UTF-8."
                 ) from error
+    if ranges:
+        ranges.check_unchanged()
 
 
 def _read_csv(path: Path, column: str | None) -> Iterator[str]:

@@ -286,13 +286,25 @@ class Buffers:
                 return [None] * workers
             shape = (workers, rows, run.d)
             if not run.on_device:
-                return np.empty(shape, dtype)
+                return _room(shape, dtype)
             return run.xp.empty(shape, dtype=dtype_in(run.xp, dtype), device=run.X.device)
 
         copied = bool(run.shift.any()) or run.normalize or run.weights is not None
         gram = run.unit == "gram"
         parts = empty(copied, rows), empty(gram, rows), empty(run.order > 1 or gram, run.d)
         return [cls(*part) for part in zip(*parts, strict=True)]
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        d = shape[-1]
+        raise ValueError(
+            f"rows of {d:,} dimensions need {d} x {d} numbers to sum their products, "
+            f"{8 * d * d / 2**30:.3g} GiB, more than there is memory for. Take fewer; if "
+            "columns are embeddings, pass X.T."
+        ) from error
 
 
 def _doubles_at_full_speed(device: Any) -> bool:

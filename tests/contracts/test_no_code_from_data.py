@@ -230,3 +230,51 @@ def test_what_was_saved_is_loaded_and_no_code_is_run(tmp_path, mark, load, write
     with pytest.raises((ValueError, FileNotFoundError)):
         load(path)
     assert not mark.exists()
+
+
+def folder_of_weights_as_a_pickle(folder, mark):
+    """An encoder whose weights are torch's pickle, in the place of safetensors."""
+    weights = folder / "model.safetensors"
+    weights.unlink()
+    pytest.importorskip("torch").save({"x": Payload(mark)}, folder / "pytorch_model.bin")
+
+
+def folder_with_modules_of_its_own(folder, mark):
+    code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\nclass Evil: pass\n"
+    (folder / "evil.py").write_text(code)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": len(modules), "name": "evil", "path": "", "type": "evil.Evil"})
+    (folder / "modules.json").unlink()
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+def folder_with_a_model_of_its_own(folder, mark):
+    code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\nclass Evil: pass\n"
+    (folder / "modeling_evil.py").write_text(code)
+    config = json.loads((folder / "config.json").read_text())
+    names = ("AutoConfig", "AutoModel", "AutoTokenizer")
+    config |= {"model_type": "evil", "auto_map": dict.fromkeys(names, "modeling_evil.Evil")}
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+ENCODERS = [
+    folder_of_weights_as_a_pickle, folder_with_modules_of_its_own, folder_with_a_model_of_its_own
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ENCODERS)
+def test_encoders_are_loaded_and_no_code_of_their_folder_is_run(tmp_path, mark, change):
+    pytest.importorskip("sentence_transformers")
+    from isotropy.encoders import bundled_minilm, check, encode
+
+    folder, whole = tmp_path / "encoder", bundled_minilm()
+    for file in (file for file in whole.rglob("*") if file.is_file()):
+        link = folder / file.relative_to(whole)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    change(folder, mark)
+    for read in (lambda: encode(str(folder), ["a text"]), lambda: check(folder)):
+        with pytest.raises(Exception, match=r"\w"):
+            read()
+        assert not mark.exists()

@@ -15,7 +15,7 @@ import pytest
 from isotropy import Moments
 from isotropy.io import FileError, open_rows
 
-X = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(1500, 16)).astype(np.float32)
 
 
 def fvecs(path, X):
@@ -115,7 +115,7 @@ def test_a_file_that_changes_in_mid_read_is_told(tmp_path, name, change):
     with pytest.raises(FileError, match=name):
         Moments().update(rows)
     with pytest.raises(FileError, match=name):
-        rows.take([5, 2900])
+        rows.take([5, 1400])
 
 
 FEW = """
@@ -157,7 +157,7 @@ SHARDS = ["x.npy", "x.fvecs", "x.safetensors", "x.parquet", "x.arrow", "x.h5"]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sets a limit of POSIX")
 def test_more_shards_than_files_may_be_open(tmp_path):
-    read_under_a_limit([many(tmp_path, name, 150) for name in SHARDS], 100, 150)
+    read_under_a_limit([many(tmp_path, name, 120) for name in SHARDS], 80, 120)
 
 
 @pytest.mark.slow
@@ -225,14 +225,14 @@ def test_compact_and_empty_datasets_of_hdf5_are_read(tmp_path):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("start", [0, 2000])
+@pytest.mark.parametrize("start", [0, 1000])
 def test_a_flipped_bit_in_an_archive_is_refused_before_the_last_rows(tmp_path, save, order, start):
     path = tmp_path / "x.npz"
     save(path, np.asarray(X, order=order))
     with zipfile.ZipFile(path) as archive:
         size = archive.infolist()[0].compress_size
     data = bytearray(path.read_bytes())
-    data[size - 40_000 if save is np.savez else size // 2] ^= 1
+    data[size - 20_000 if save is np.savez else size // 2] ^= 1
     path.write_bytes(data)
     seen = 0
     with pytest.raises(FileError, match=r"x\.npz: "):
@@ -323,6 +323,12 @@ LIMITED = """
         else:
             raise SystemExit(path)
 """
+
+
+def test_more_dimensions_than_memory_squares_are_one_line(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((4, 10**6), np.uint8))
+    with pytest.raises(ValueError, match=r"rows of 1,000,000 dimensions need .* Take fewer"):
+        Moments().update(open_rows(tmp_path / "x.npy"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of Linux")
