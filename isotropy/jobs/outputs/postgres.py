@@ -274,9 +274,7 @@ class PostgresOutput(ColumnOutput):
             if _MARK.match((self.target and self.target.comment) or "") and self.table.owned:
                 patiently(attempt)
         except refused:
-            return [
-                "its comment still says unfinished, for the table is locked; run it again later"
-            ]
+            return ["Its comment still says unfinished: the table is locked"]
         return []
 
     def _told_of_size(self) -> list[str]:
@@ -286,12 +284,12 @@ class PostgresOutput(ColumnOutput):
         notes = []
         if after > 1.2 * before:
             notes.append(
-                f"the table grew from {before / 1e6:,.1f} to {after / 1e6:,.1f} MB, as PostgreSQL "
+                f"The table grew from {before / 1e6:,.1f} to {after / 1e6:,.1f} MB, as PostgreSQL "
                 "keeps the old rows: VACUUM lets their room be used again, VACUUM FULL frees it"
             )
         kind = self.target.kind
         if k > (most := _MOST_INDEXED.get(kind, k)):
-            notes.append(f"indexes of pgvector take {kind} of {most:,} numbers at most")
+            notes.append(f"Indexes of pgvector take {kind} of {most:,} numbers at most")
         return notes
 
 

@@ -194,7 +194,8 @@ class TableRows:
             self.missed = max(left, self.count().pending)
             if not self.missed:
                 return
-            time.sleep(min(0.02 * 2**turn, 2.0))
+            if left:  # others hold them
+                time.sleep(min(0.02 * 2**turn, 0.5))
 
     def count(self) -> Counts:
         """What the table holds now."""
