@@ -117,11 +117,11 @@ def test_moments_and_correction_of_a_table(url, fitted):
     written = correct(fitted, f"{url}#items", column="v", new_column="white")
     assert written.shape == (N, K) and not written.missed
     agree(url, fitted)
-    # Nothing of the job is left: no table, no comment, no lock.
+    # Nothing of the job is left, no table, no lock, but a comment that says whose the column is.
+    ((told,),) = query(url, "SELECT description FROM pg_description WHERE objsubid = 5")
+    assert told.startswith("Written by isotropy apply (job")
+    assert correct(fitted, f"{url}#items", column="v", new_column="white").found == N
     assert query(url, "SELECT count(*) FROM pg_class WHERE relname LIKE 'isotropy%'") == [(0,)]
-    assert query(url, "SELECT count(*) FROM pg_description WHERE objoid = 'items'::regclass") == [
-        (0,)
-    ]
     assert query(url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
@@ -458,7 +458,7 @@ def test_one_job_at_a_time_writes_a_column(url, fitted, before_batch, monkeypatc
         2, lambda: told.append(said(fitted, f"{url}#items", column="v", new_column="white"))
     )
     again(url, fitted)
-    assert "being written by another job (server process" in told[0]
+    assert "another job writes it (server process" in told[0]
     agree(url, fitted)
 
 

@@ -27,14 +27,18 @@ _MOST_INDEXED = {"vector": 2000, "halfvec": 4000}
 _LONGEST_NAME = 63
 _OWNER_WAIT = 5.0
 """Seconds that a job waits for one that was killed a moment ago: the server notices late."""
-_MARK = re.compile(r"isotropy apply is not finished here \(job ([0-9a-f]{16})\)")
+_UNDER_WAY = "isotropy apply is not finished here (job {}): run the same again."
+_FINISHED = "Written by isotropy apply (job {})."
+_MARK = re.compile(
+    r"(?:isotropy apply is (not) finished here|Written by isotropy apply) \(job (\w+)\)"
+)
 
 
 class PostgresOutput(ColumnOutput):
     """A column of the table that is read.
 
-    The column that a job adds carries a comment that says whose it is until it is finished. The
-    database keeps it with that very column: it is gone when the column or the table is.
+    The column that a job adds carries a comment that says whose it is and whether it is finished.
+    The database keeps it with that very column: it is gone when the column or the table is.
     """
 
     rows: PostgresRows
@@ -61,7 +65,7 @@ class PostgresOutput(ColumnOutput):
             deadline = time.monotonic() + _OWNER_WAIT
             while not self._one("SELECT pg_try_advisory_lock(%s::int, %s::int)", *key):
                 if time.monotonic() > deadline:
-                    self._refuse(f"column {name!r} is being written by {self._owner(key)}; wait.")
+                    self._refuse(f"column {name!r} is taken: {self._owner(key)}; wait for it.")
                 time.sleep(0.1)
             yield
 
@@ -79,7 +83,7 @@ class PostgresOutput(ColumnOutput):
             "AND classid::bigint = %s AND objid::bigint = %s",
             *(number % 2**32 for number in key),
         )
-        return "another job" + (f" (server process {pid})" if pid else "")
+        return "another job writes it" + (f" (server process {pid})" if pid else "")
 
     def check(self) -> None:
         """Refuse a column that is no new one, nor the unfinished one of this very job."""
@@ -130,10 +134,10 @@ class PostgresOutput(ColumnOutput):
                 f"has a column {name!r} of type {found.told}{' (generated)' * found.generated}, "
                 f"wanted one of {k} numbers in each row; choose another name."
             )
-        self.replaces = not (owner and owner[1] == self._job())
+        self.replaces = not (owner and owner[2] == self._job())
         if self.plan.overwrite or not self.replaces:
             return
-        whose = ", not finished, of another job" if owner else ""
+        whose = ", not finished, of another job" if owner and owner[1] else ""
         self._refuse(
             f"has a column {name!r} already{whose}; say --overwrite (overwrite=True) to replace "
             "what is in it, or name another."
@@ -151,6 +155,8 @@ class PostgresOutput(ColumnOutput):
         if self.target is None:
             self._add_column()
             self.target = find_table(self.connection, self.rows.place).columns[self.column]
+        elif self.replaces:
+            self._marked(_UNDER_WAY)
         plan, rows = self.plan, self.rows
         self.filled = TableRows(
             self.connection,
@@ -184,7 +190,6 @@ class PostgresOutput(ColumnOutput):
         add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}{}").format(
             self.table.sql, sql.Identifier(self.column), sql.Identifier(*column.type), size
         )
-        mark = f"isotropy apply is not finished here (job {self._job()}): run the same again."
 
         def attempt() -> None:
             with self.connection.transaction():
@@ -192,7 +197,7 @@ class PostgresOutput(ColumnOutput):
                 # Whoever comes after waits as long as this does.
                 self.connection.execute("SET LOCAL lock_timeout = '500ms'")
                 self.connection.execute(add)
-                self._comment(mark)
+                self._comment(_UNDER_WAY)
 
         refused = require("psycopg", extra="postgres").errors.LockNotAvailable
         try:
@@ -214,10 +219,11 @@ class PostgresOutput(ColumnOutput):
         lock = sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(self.table.sql)
         self.connection.execute(lock)
 
-    def _comment(self, text: str | None) -> None:
+    def _comment(self, mark: str) -> None:
+        """Say in the catalog whose the column is."""
         sql = require("psycopg", extra="postgres").sql
         statement = sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
-            self.table.sql, sql.Identifier(self.column), sql.Literal(text)
+            self.table.sql, sql.Identifier(self.column), sql.Literal(mark.format(self._job()))
         )
         self.connection.execute(statement)
 
@@ -230,7 +236,7 @@ class PostgresOutput(ColumnOutput):
         return f" (server process {', '.join(str(pid) for (pid,) in found)})" if found else ""
 
     def verify(self) -> Written:
-        """Count the rows and their corrected vectors, and take the mark away if all are there."""
+        """Count the rows and their corrected vectors, and say in the mark that all are there."""
         filled, counts = self.filled, self.filled.count()
         missed = max(filled.missed, counts.pending)
         self._check_same()
@@ -239,7 +245,7 @@ class PostgresOutput(ColumnOutput):
                 f"{counts.unequal} rows have no corrected vector in column {self.column!r} after "
                 "all were written: something else writes that column; begin again."
             )
-        looked_at = ["every row counted", *([] if missed else ["none changed since corrected"])]
+        looked_at = ["rows counted", *([] if missed else ["none changed since it was corrected"])]
         return Written(
             (counts.vectors, self.plan.shape[1]),
             f"column {self.column} of {self.plan.source}",
@@ -259,23 +265,30 @@ class PostgresOutput(ColumnOutput):
             self._refuse(f"column {self.column!r} was dropped or made anew meanwhile; begin again.")
 
     def _finish(self) -> list[str]:
-        """All is on disk, and the mark of an unfinished job taken away."""
-        refused = require("psycopg", extra="postgres").errors.LockNotAvailable
+        """All is on disk, and the mark says so."""
         with self.connection.transaction():
             self.connection.execute("SET LOCAL synchronous_commit = on")
             self.connection.execute("SELECT txid_current()")  # waits for all before it
+        told = self._marked(_FINISHED)
+        return [] if told else ["Its comment still says unfinished: the table is locked"]
+
+    def _marked(self, mark: str) -> bool:
+        """Change the mark of a column that has one; False where the lock is not to be had."""
+        refused = require("psycopg", extra="postgres").errors.LockNotAvailable
+        text = find_table(self.connection, self.rows.place).columns[self.column].comment
+        if not (_MARK.match(text or "") and self.table.owned):
+            return True
 
         def attempt() -> None:
             with self.connection.transaction():
                 self._settle_vacuum()
-                self._comment(None)
+                self._comment(mark)
 
         try:
-            if _MARK.match((self.target and self.target.comment) or "") and self.table.owned:
-                patiently(attempt)
+            patiently(attempt)
         except refused:
-            return ["Its comment still says unfinished: the table is locked"]
-        return []
+            return False
+        return True
 
     def _told_of_size(self) -> list[str]:
         """How much the table grew, and what else its owner should know of the column."""
