@@ -142,7 +142,7 @@ def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> I
     """
     from isotropy.jobs.plan import digest_of
     from isotropy.storage.locks import owned
-    from isotropy.storage.records import mark, written_by
+    from isotropy.storage.records import planned, written_by
     from isotropy.storage.remote import is_remote, place_of
 
     if is_remote(output):
@@ -159,10 +159,8 @@ def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> I
                 f"{output}: exists{f' and holds a {what}' if what else ''}, and this very command "
                 "did not write it; say --overwrite to replace it, or choose another name."
             )
-        yield
-        if output.is_file():
-            with output.open("rb") as file:
-                mark(file, digest)
+        with planned(output, digest):
+            yield
 
 
 def stamps(*paths: str | Path | None) -> list[Any]:

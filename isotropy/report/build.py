@@ -18,6 +18,7 @@ from isotropy.moments import Moments
 from isotropy.report.page import page
 from isotropy.rows.door import as_rows
 from isotropy.scoring import Comparison, Drift, Interval, compare, drift, intervals
+from isotropy.storage.whole import whole_file
 
 __all__ = ["Report", "report"]
 
@@ -89,17 +90,13 @@ class Report:
 
         Raises
         ------
-        OSError
+        isotropy.io.FileError
             If it cannot be written; what was there before stays.
         """
         target = Path(path)
         text = self.to_markdown() if target.suffix == ".md" else self.to_html()
-        part = target.with_name(f".{target.name}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(target) as file:
+            file.write(text.encode())
         return target
 
     def __str__(self) -> str:

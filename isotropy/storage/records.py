@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["checksum", "mark", "written_by"]
+__all__ = ["checksum", "mark", "plan_for", "planned", "written_by"]
 
 _NAME = "user.isotropy.plan"
 
@@ -68,6 +70,54 @@ def mark(file: IO[bytes], plan: str) -> str:
         with suppress(OSError):
             os.setxattr(file.fileno(), _NAME, f"{plan} {found}".encode())
     return found
+
+
+@contextmanager
+def planned(path: str | os.PathLike[str], plan: str) -> Iterator[None]:
+    """A context in which the file that is written to a place gets the mark of a plan.
+
+    It has the mark before it has its place, so nobody ever sees the one without the other.
+
+    Parameters
+    ----------
+    path : str or path-like
+    plan : str
+        Digest of the plan.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with planned("rows.npy", "plan"):
+    ...     plan_for("rows.npy"), plan_for("other.npy")
+    ('plan', None)
+    """
+    token = _planned.set((os.path.realpath(path), plan))
+    try:
+        yield
+    finally:
+        _planned.reset(token)
+
+
+def plan_for(path: str | os.PathLike[str]) -> str | None:
+    """The plan that a file is being written for.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    str or None
+        None outside of `planned`.
+    """
+    place, plan = _planned.get()
+    return plan if place and place == os.path.realpath(path) else None
+
+
+_planned: ContextVar[tuple[str, str]] = ContextVar("planned", default=("", ""))
 
 
 def written_by(path: str | os.PathLike[str]) -> str | None:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from isotropy.storage.errors import FileError
 from isotropy.storage.locks import STRAY_PREFIX, fcntl, hold, sweep
+from isotropy.storage.records import mark, plan_for
 from isotropy.storage.remote import is_remote, place_of
 
 __all__ = ["Batch", "check_folder", "sync_folder", "whole_file", "whole_folder"]
@@ -145,6 +146,8 @@ class Batch:
         try:
             with io.BufferedRandom(temporary.raw, 2**20) as file:
                 yield file
+                if plan := plan_for(temporary.target):
+                    mark(file, plan)
         except BaseException:
             temporary.discard()
             raise

@@ -438,6 +438,31 @@ def test_the_command_says_what_it_verified(tmp_path, capsys):
     assert told["found"] == 300 and "checksum of the file" in told["verified"]
 
 
+def test_what_a_command_wrote_it_may_write_again(tmp_path, capsys):
+    from isotropy.cli import main
+
+    np.save(tmp_path / "x.npy", X)
+    FITTED.save(tmp_path / "c.safetensors")
+    for name, *call in (
+        ("f.safetensors", "fit", "x.npy"),
+        ("a.safetensors", "advise", "x.npy"),
+        ("e.npz", "export", "c.safetensors", "--to", "npz"),
+        ("r.md", "report", "x.npy"),
+    ):
+        path = tmp_path / name
+        paths = [str(tmp_path / part) if "." in part else part for part in call]
+        for overwrite, code in (([], 0), ([], 0), (None, 2), (["--overwrite"], 0)):
+            before = path.read_bytes() if path.exists() else b""
+            if overwrite is None:
+                path.write_bytes(before + b" ")  # the user's own now
+            with pytest.raises(SystemExit) as stop:
+                main([*paths, "-o", str(path), *(overwrite or [])])
+            told = capsys.readouterr().err
+            assert (stop.value.code or 0) == code, told
+            if code:
+                assert "say --overwrite" in told and path.read_bytes() == before + b" "
+
+
 def test_a_job_of_a_dead_process_is_taken_over(tmp_path):
     job = File(tmp_path)
     lock = tmp_path / ".isotropy-out.npy.lock"

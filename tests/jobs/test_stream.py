@@ -33,6 +33,10 @@ def shards(folder, X, count=7):
         np.save(folder / f"part-{i}.npy", part)
 
 
+def stamp(path):
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def same(found, wanted, tol=1e-12):
     assert found.n_rows == wanted.n_rows
     assert found.total_weight == wanted.total_weight
@@ -70,7 +74,10 @@ def test_killed_again_and_again_it_ends_with_the_same_moments(tmp_path, kind):
         child = subprocess.Popen(command, stdout=subprocess.PIPE)
         if len(seen) < 6:
             child.stdout.readline()
-            time.sleep(chance.uniform(0.0, 0.12) * (1 + kills / 4))  # a slow machine gets on too
+            before, limit = stamp(checkpoint), time.monotonic() + 30
+            while kills % 3 and stamp(checkpoint) == before and time.monotonic() < limit:
+                time.sleep(0.001)  # a slow machine gets on too
+            time.sleep(chance.uniform(0.0, 0.05))
             child.send_signal(signal.SIGKILL)
         code = child.wait()
         child.stdout.close()

@@ -150,7 +150,7 @@ def test_markdown_and_notebooks(whole, tmp_path):
 
 def test_a_page_that_cannot_be_written_leaves_nothing(whole, tmp_path):
     (tmp_path / "r.html").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="is a folder"):
         whole.save(tmp_path / "r.html")
     assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +14,7 @@ from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.places import Inputs
 from isotropy.jobs.plan import Plan
 from isotropy.storage.locks import owned
-from isotropy.storage.records import mark, written_by
+from isotropy.storage.records import planned, written_by
 from isotropy.storage.whole import whole_file
 
 __all__ = ["FileOutput", "count_rows", "write_file"]
@@ -51,13 +51,8 @@ class FileOutput(Output):
     def write(self) -> None:
         """Write all rows, where the same job has not."""
         if not self.finished:
-            write_file(self.plan, self.plan.place, self._noted)
-
-    @contextmanager
-    def _noted(self, path: Path) -> Iterator[IO[bytes]]:
-        with whole_file(path) as file:
-            yield file
-            mark(file, self.plan.digest())
+            with planned(self.plan.place, self.plan.digest()):
+                write_file(self.plan, self.plan.place, whole_file)
 
     def verify(self) -> Written:
         """Count the rows of the file, and look whether the source is what it was."""
