@@ -15,6 +15,7 @@ from isotropy.rows.arrays import BadRowError, check_weights, unit_roundoff
 from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
+from isotropy.rows.products import times
 from isotropy.rows.source import Rows
 from isotropy.storage.remote import located
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
@@ -308,7 +309,7 @@ class Moments:
         w, e, scatter = sums.weight, sums.first / sums.weight, sums.scatter
         new.mean = run.shift + e
         if self.order > 1:
-            trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
+            trace, ee, se = float(np.trace(scatter)), float(e @ e), times(scatter, e)
             new.scatter = scatter - np.outer(w * e, e)
         if self.order > 2:
             new.third = sums.third - trace * e - 2 * se + 2 * w * ee * e
@@ -416,7 +417,7 @@ class Moments:
         if self.scatter is None:
             return new
         w, scatter = self.total_weight, self.scatter
-        trace, ee, se = float(np.trace(scatter)), float(e @ e), scatter @ e
+        trace, ee, se = float(np.trace(scatter)), float(e @ e), times(scatter, e)
         new.scatter = scatter + np.outer(w * e, e)
         if self.fourth is not None and self.third is not None:
             new.fourth = float(

@@ -219,34 +219,47 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-_limit_lock = threading.Lock()
-_limit_users = 0
-_limiter: Any = None
+_lending = threading.Lock()
+_borrowers = 0
+_lent: list[tuple[Any, int]] = []
+
+
+def _blas() -> list[Any]:
+    return [lib for lib in _controller().lib_controllers if lib.user_api == "blas"]
 
 
 def blas_threads() -> int:
-    """How many threads the BLAS library would use now: the number of threads we may use too."""
-    pools = [p["num_threads"] for p in _controller().info() if p["user_api"] == "blas"]
-    return max(pools, default=1)
+    """How many threads BLAS was told to use: the number that we may use too."""
+    with _lending:
+        counts = [n for _, n in _lent] if _borrowers else [lib.num_threads for lib in _blas()]
+    return max(counts, default=1)
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    # The setting is one for the whole process: with two fits at once, the last to leave restores.
-    global _limit_users, _limiter
-    with _limit_lock:
-        if _limit_users == 0:
-            _limiter = _controller().limit(limits=1, user_api="blas")
-            _limiter.__enter__()
-        _limit_users += 1
+    """BLAS on the thread that calls it, while our own threads use the cores that it was given.
+
+    OpenBLAS knows one setting for the whole process, so it is changed as seldom and for as short
+    as can be: the first job that needs it takes it, the last one that leaves gives it back, and a
+    setting that somebody else has changed meanwhile is left as it is.
+    """
+    global _borrowers, _lent
+    with _lending:
+        if not _borrowers:
+            _lent = [(lib, lib.num_threads) for lib in _blas()]
+            for lib, n in _lent:
+                if n > 1:
+                    lib.set_num_threads(1)
+        _borrowers += 1
     try:
         yield
     finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if _limit_users == 0:
-                _limiter.__exit__(None, None, None)
-                _limiter = None
+        with _lending:
+            _borrowers -= 1
+            if not _borrowers:
+                for lib, n in _lent:
+                    if n > 1 and lib.num_threads == 1:
+                        lib.set_num_threads(n)
 
 
 def workers_for(n_blocks: int) -> int:
@@ -257,13 +270,12 @@ def workers_for(n_blocks: int) -> int:
 def spread(work: Callable[[int], None], n_workers: int) -> None:
     """Call ``work(worker)`` once for each worker, on threads of their own.
 
-    Every thread runs its products on one BLAS thread: this beats one product on all threads
-    (no barrier inside each product, and what surrounds the product runs in parallel as well).
-    A single worker runs here, and its products on all BLAS threads.
+    A single worker runs here. BLAS is left as it is set: what is no product runs in parallel, and
+    large products take turns on its threads.
     """
     if n_workers <= 1:
         work(0)
         return
-    with single_threaded_blas(), ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(n_workers) as pool:
         for done in [pool.submit(work, worker) for worker in range(n_workers)]:
             done.result()

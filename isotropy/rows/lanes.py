@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from queue import Full, Queue
 from typing import Any, TypeVar
 
@@ -13,7 +12,6 @@ import numpy as np
 from isotropy.rows.arrays import (
     BLOCK_BYTES,
     is_torch,
-    single_threaded_blas,
     unit_roundoff,
     workers_for,
     working_block,
@@ -78,25 +76,24 @@ def gather(
     lanes = [_Lane(empty, n_rows, first_row) for _ in range(n_lanes)]
     alone = n_lanes == 1 and device is None
     error: BaseException | None = None
-    with nullcontext() if alone else single_threaded_blas():
+    for lane in lanes if not alone else []:
+        lane.start()
+    try:
+        for turn, block in enumerate(blocks):
+            lane = lanes[turn % n_lanes]
+            part = None if weights is None else weights[start : start + len(block)]
+            if alone:
+                lane.add(start, block, part)
+            elif not lane.put((start, block, part)):
+                break
+            start += len(block)
+            if stop is not None and stop():
+                break
+    except BaseException as caught:  # an earlier block may hold the first bad row
+        error = caught
+    finally:
         for lane in lanes if not alone else []:
-            lane.start()
-        try:
-            for turn, block in enumerate(blocks):
-                lane = lanes[turn % n_lanes]
-                part = None if weights is None else weights[start : start + len(block)]
-                if alone:
-                    lane.add(start, block, part)
-                elif not lane.put((start, block, part)):
-                    break
-                start += len(block)
-                if stop is not None and stop():
-                    break
-        except BaseException as caught:  # an earlier block may hold the first bad row
-            error = caught
-        finally:
-            for lane in lanes if not alone else []:
-                lane.finish()
+            lane.finish()
     failures = sorted((lane.failed for lane in lanes if lane.failed), key=lambda pair: pair[0])
     if (failures or error is not None) and hasattr(blocks, "close"):
         blocks.close()  # files and connections are not left to the garbage collector

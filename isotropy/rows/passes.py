@@ -18,6 +18,7 @@ from isotropy.rows.arrays import (
     workers_for,
     working_block,
 )
+from isotropy.rows.products import gram, weighted_sum
 
 SMALL_JOB = 2**34
 """Multiplications below which a pass takes well under a second in float64, so it gets it. Above,
@@ -231,22 +232,22 @@ class Pass:
                 xp.subtract(x, shift, out=y)
             elif x is not y and buffers.centred is not None:
                 y[...] = x
-            part.first += _to_numpy(_like(y, wx) @ y)
+            part.first += self._sum(wx, y)
             if self.order > 2:
                 squares = _to_numpy(_row_squares(xp, y))
-                part.third += _to_numpy(_like(y, wx * squares) @ y)
-                part.fourth += float(wx @ squares**2)
+                part.third += self._sum(wx * squares, y)
+                part.fourth += float((wx * squares**2).sum())
             if weights is not None:
                 y *= _like(y, np.sqrt(wx))[:, None]
         if not part.finite():
             return False
         part.n_rows = int(np.count_nonzero(w))
-        part.weight, part.weight2 = float(w.sum()), float(w @ w)
+        part.weight, part.weight2 = float(w.sum()), float(np.square(w).sum())
         total += part
         if self.order > 1:
-            total.add_matrix("scatter", xp.matmul(centred.T, centred, out=buffers.product))
+            total.add_matrix("scatter", self._gram(centred, buffers.product))
         if hats is not None:
-            total.add_matrix("unit_gram", xp.matmul(hats.T, hats, out=buffers.product))
+            total.add_matrix("unit_gram", self._gram(hats, buffers.product))
         return True
 
     def _unit_sums(
@@ -254,16 +255,24 @@ class Pass:
     ) -> None:
         live = w[norms > 0]
         part.n_zero_rows += int(np.count_nonzero(w[norms == 0]))
-        part.norm += float(w @ norms)
-        part.norm2 += float(w @ norms**2)
+        part.norm += float((w * norms).sum())
+        part.norm2 += float((w * norms**2).sum())
         part.unit_weight += float(live.sum())
-        part.unit_weight2 += float(live @ live)
+        part.unit_weight2 += float(np.square(live).sum())
         if (counted := norms[w > 0]).size:
             part.norm_min = min(part.norm_min, float(counted.min()))
             part.norm_max = max(part.norm_max, float(counted.max()))
-        part.unit_sum += _to_numpy(_like(x, w * inverse) @ x)
+        part.unit_sum += self._sum(w * inverse, x)
         meets_itself = w if self.frequency else w * w
-        part.unit_square += _to_numpy(_like(x, meets_itself * inverse**2) @ (x * x))
+        part.unit_square += self._sum(meets_itself * inverse**2, x * x)
+
+    def _sum(self, weights: np.ndarray, rows: Any) -> np.ndarray:
+        """The weighted sum of rows, in float64 on the processor."""
+        weights = _like(rows, weights)
+        return _to_numpy(weights @ rows if is_torch(rows) else weighted_sum(weights, rows))
+
+    def _gram(self, rows: Any, out: Any) -> Any:
+        return self.xp.matmul(rows.T, rows, out=out) if is_torch(rows) else gram(rows, out)
 
 
 class Buffers:
