@@ -78,9 +78,7 @@ jobs = {
     "fit": lambda: isotropy.Whitening().fit(X),
     "transform": lambda: fitted.transform(X),
     "partial_fit": lambda: fitted.partial_fit(X),
-    "pairs": lambda: isotropy.score(X[:3000], ["uniformity", "mean_cosine"]),
 }
-isotropy.score(X[:50], ["uniformity", "mean_cosine"])  # loads what it needs
 before, wrong, at = state(), [], [None]
 done = threading.Event()
 
