@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, BinaryIO, cast
 
 from isotropy._optional import require
@@ -9,7 +11,7 @@ from isotropy.io.ranges import Ranges
 from isotropy.storage.errors import FileError
 from isotropy.storage.remote import Place
 
-__all__ = ["RemoteRanges", "mark_of"]
+__all__ = ["RemoteFolderState", "RemoteRanges", "files_in", "mark_of"]
 
 _PIECE = 2**22
 """Bytes of a request: several are under way at a time, and what came is not asked for again."""
@@ -192,6 +194,58 @@ class _Cached(Ranges):
 
     def check_unchanged(self) -> None:
         self._ranges.check_unchanged()
+
+
+class RemoteFolderState:
+    """The files of a folder elsewhere that is one whole, as they were when it was opened.
+
+    Parameters
+    ----------
+    place : Place
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.path, self._place = place.address, place
+        self.files = files_in(place)
+        self._digest = _digest(self.files)
+
+    def fingerprint(self) -> list[Any]:
+        """A digest of the names, sizes and tags of all files."""
+        return [self._digest]
+
+    def check_unchanged(self) -> None:
+        """Raise a `FileError` if a file was added, removed or replaced."""
+        if _digest(files_in(self._place)) != self._digest:
+            raise FileError(
+                self.path,
+                "changed since it was opened: wait until it is complete, and begin again.",
+            )
+
+
+def files_in(place: Place, pattern: bool = False) -> dict[str, dict[str, Any]]:
+    """The files below a folder, or those that a pattern names, and what is known of each.
+
+    Parameters
+    ----------
+    place : Place
+    pattern : bool, default=False
+
+    Returns
+    -------
+    dict of str to dict
+        By name.
+    """
+
+    def found() -> Any:
+        place.system.invalidate_cache()
+        return (place.system.glob if pattern else place.system.find)(place.key, detail=True)
+
+    return {key: info for key, info in place.tried(found).items() if info["type"] == "file"}
+
+
+def _digest(files: dict[str, dict[str, Any]]) -> str:
+    said = json.dumps([[name, mark_of(files[name])] for name in sorted(files)])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def mark_of(info: dict[str, Any]) -> list[Any]:

@@ -137,6 +137,18 @@ def test_folders_patterns_and_lists_elsewhere_are_one(memory, tmp_path):
     assert open_rows(f"{memory}/rows").fingerprint() == open_rows(f"{memory}/rows").fingerprint()
 
 
+def test_a_zarr_array_elsewhere_is_read(memory, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    zarr.save(str(tmp_path / "x.zarr"), X)
+    upload(tmp_path / "x.zarr", f"{memory}/x.zarr")
+    rows = open_rows(f"{memory}/x.zarr")
+    np.testing.assert_array_equal(rows.in_memory(), X)
+    before = open_rows(f"{memory}/x.zarr").fingerprint()
+    zarr.save(str(tmp_path / "y.zarr"), X + 1)
+    upload(tmp_path / "y.zarr", f"{memory}/x.zarr")
+    assert open_rows(f"{memory}/x.zarr").fingerprint() != before
+
+
 def test_rows_elsewhere_travel_to_other_processes(web):
     rows = pickle.loads(pickle.dumps(open_rows(f"{web.url}/x.npy")))
     np.testing.assert_array_equal(rows.in_memory(), X)

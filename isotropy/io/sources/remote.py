@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
+from isotropy._optional import require
 from isotropy.io.formats import open_file, read_ranges
-from isotropy.io.remote import RemoteRanges
+from isotropy.io.remote import RemoteFolderState, RemoteRanges, files_in
 from isotropy.io.sources import Source
 from isotropy.io.sources.shards import natural, shards_of
+from isotropy.io.sources.zarr import MARKS, rows_of_zarr, zarr_damage
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 from isotropy.storage.remote import Place, is_remote, place_of
@@ -45,11 +47,12 @@ def _read_one(given: Any, column: str | None) -> Rows:
 def _read_url(given: Any, column: str | None) -> Rows:
     place = place_of(given)
     if any(mark in place.key for mark in _MAGIC.get(place.protocol, "*?[")):
-        return _read_all(place, _found(place, place.system.glob), column, "no file matches this")
+        return _read_all(place, files_in(place, pattern=True), column, "no file matches this")
     if place.key.endswith("/") or _suffix(place.name) not in FORMATS:
         info = place.info()
         if info["type"] == "directory":
-            return _read_folder(place, column)
+            whole = _is_zarr(place)
+            return _read_zarr(place, column) if whole else _read_folder(place, column)
         return read_ranges(RemoteRanges(place, info), column)
     return read_ranges(RemoteRanges(place), column)
 
@@ -58,20 +61,28 @@ def _read_folder(place: Place, column: str | None) -> Rows:
     suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
     found = {
         key: info
-        for key, info in _found(place, place.system.find).items()
+        for key, info in files_in(place).items()
         if _suffix(key) in suffixes and not _hidden(key, place.key)
     }
     return _read_all(place, found, column, f"is a folder without a file of {sorted(suffixes)}")
 
 
-def _found(place: Place, look: Any) -> dict[str, dict[str, Any]]:
-    """The files of a pattern or a folder, and what is known of them."""
+def _is_zarr(place: Place) -> bool:
+    folder = place.key.rstrip("/")
+    return place.name.endswith(".zarr") or any(
+        place.at(f"{folder}/{mark}").exists() for mark in MARKS
+    )
 
-    def found() -> Any:
-        place.system.invalidate_cache()
-        return look(place.key, detail=True)
 
-    return {key: info for key, info in place.tried(found).items() if info["type"] == "file"}
+def _read_zarr(place: Place, column: str | None) -> Rows:
+    store = require("zarr.storage", extra="zarr").FsspecStore
+    with zarr_damage(place.address):
+        opened = store.from_url(
+            place.address.reveal(), storage_options=place.address.options, read_only=True
+        )
+    state = RemoteFolderState(place)
+    empty = any(info.get("size") == 0 for info in state.files.values())
+    return rows_of_zarr(state, opened, column, empty)
 
 
 def _read_all(place: Place, found: dict[str, Any], column: str | None, none: str) -> Rows:

@@ -17,25 +17,40 @@ from isotropy.io.sources import Source, as_folder
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, damage
 
-__all__ = ["ZARR", "is_zarr", "read_zarr"]
+__all__ = ["MARKS", "ZARR", "is_zarr", "read_zarr", "rows_of_zarr", "zarr_damage"]
 
-_MARKS = ("zarr.json", ".zarray", ".zgroup")
+MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 def is_zarr(source: Any) -> bool:
     """Whether this is the folder of a Zarr array or group."""
     path = as_folder(source)
     return path is not None and (
-        path.suffix == ".zarr" or any((path / name).is_file() for name in _MARKS)
+        path.suffix == ".zarr" or any((path / name).is_file() for name in MARKS)
     )
 
 
 def read_zarr(source: Any, column: str | None) -> Rows:
     """The rows of a Zarr array, or of one array of a group; `column` is its path in the group."""
-    zarr, path = require("zarr", extra="zarr"), Path(source)
-    folder = FolderState(path)
-    with _zarr_damage(path):
-        top = zarr.open(store=str(path), mode="r")
+    path = Path(source)
+    return rows_of_zarr(FolderState(path), str(path), column, _empty_files(path))
+
+
+def rows_of_zarr(folder: Any, store: Any, column: str | None, empty: bool) -> Rows:
+    """The rows of a Zarr array in any store.
+
+    Parameters
+    ----------
+    folder : FolderState or RemoteFolderState
+        What is shown, and tells of changes.
+    store : str or zarr.abc.store.Store
+    column : str or None
+    empty : bool
+        Whether a file of the folder is empty.
+    """
+    zarr, path = require("zarr", extra="zarr"), folder.path
+    with zarr_damage(path):
+        top = zarr.open(store=store, mode="r")
         arrays = {"": top} if isinstance(top, zarr.Array) else dict(_zarr_arrays(top))
         problems = {
             name: unusable(array.shape, np.dtype(array.dtype)) for name, array in arrays.items()
@@ -48,7 +63,7 @@ def read_zarr(source: Any, column: str | None) -> Rows:
         step = rows_of_chunks(array.shape, dtype, outer)
 
     # Zarr reads what is not there as zeros, without a word.
-    if missing > 0 or _empty_files(path):
+    if missing > 0 or empty:
         raise FileError(
             path,
             f"{missing or 'some'} of {array.nchunks} chunks are missing or empty: they would read "
@@ -57,7 +72,7 @@ def read_zarr(source: Any, column: str | None) -> Rows:
 
     @contextmanager
     def opened() -> Iterator[Any]:
-        with _zarr_damage(path):
+        with zarr_damage(path):
             yield array
 
     return ChunkedRows(folder, name or None, array.shape, dtype, step, opened)
@@ -78,7 +93,7 @@ def _zarr_arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _zarr_arrays(item, f"{prefix}{name}/")
 
 
-def _zarr_damage(path: Path) -> Any:
+def zarr_damage(path: Any) -> Any:
     # Codecs and stores of all kinds are behind this, each with errors of its own.
     return damage(path, "Zarr", Exception)
 
