@@ -192,10 +192,12 @@ def _without_patterns(text: str) -> str:
 
 
 def _hidden_pair(found: re.Match[str]) -> str:
-    if not _is_secret(found["name"]) or found["value"] == STARS:
+    value: str = found["value"]
+    if not _is_secret(found["name"]) or value.startswith(STARS):
         return found[0]
-    mark = found["value"][0] if found["value"][0] in "'\"" else ""
-    return f"{found['before']}{found['name']}{mark}{STARS}{mark}"
+    mark = value[0] if value[0] in "'\"" else ""
+    rest = "" if mark else value[len(value.rstrip(":.,")) :]  # of the sentence that it stands in
+    return f"{found['before']}{found['name']}{mark}{STARS}{mark}{rest}"
 
 
 def _is_secret(name: str) -> bool:

@@ -91,6 +91,12 @@ def test_what_is_no_secret_is_shown(harmless):
     assert "://" in harmless or masked(harmless) == harmless
 
 
+def test_what_stands_behind_a_secret_stays():
+    for text in ("https://h/x?token=abcdef: not there.", "password=abcdef, says it", "sig=abcdef."):
+        once = masked(text)
+        assert once == text.replace("abcdef", "***") == masked(once)
+
+
 def test_an_address_gives_its_secret_to_who_asks_and_to_nobody_else():
     url = f"s3://bucket/x.npy?sig={SECRET}"
     place = Address(url, {"secret": "another", "client": {"token": "a third"}})
