@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import json
 import os
 import pkgutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from torture import formats
 from torture.faults import FAULTS, Fault
 from torture.job import Job, Record
 from torture.postgres import SERVER
+from torture.s3 import STORE
 from torture.target import Target
 from torture.targets import TARGETS
 from torture.world import World, correctors
@@ -104,6 +107,11 @@ def warm() -> None:
             with contextlib.suppress(SystemExit):
                 main(args)
     import lance  # noqa: F401
+    import s3fs  # noqa: F401
+
+    from isotropy.storage import remote
+
+    remote._WAIT = 0.001
 
     _small_blocks()
 
@@ -165,6 +173,8 @@ def torture(
         plan = [plan[only]]
     if any(target.name == "postgres" for _, _, target in plan):
         SERVER.start()
+    if any(target.name.startswith("s3") for _, _, target in plan):
+        STORE.start()
     with tempfile.TemporaryDirectory(prefix="torture-") as base:
         Path(base).chmod(0o755)
         until = time.monotonic() + limit
@@ -185,6 +195,7 @@ def _worker(
         os.close(write)
         return pid, read
     os.close(read)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the process that made it
     with os.fdopen(write, "w") as pipe:
         for number, fault, target in plan:
             if time.monotonic() > until:

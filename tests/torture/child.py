@@ -8,6 +8,7 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -140,6 +141,7 @@ def _become(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(out, 1)
         os.dup2(err, 2)
+        tempfile.tempdir = None  # the environment says anew
         sys.stdin = open(os.devnull)  # noqa: SIM115
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torture import formats, postgres
+from torture import formats, postgres, s3
 from torture.child import in_child
 from torture.job import Job, integers
 from torture.target import Target
 from torture.world import World, rows_of
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["FAULTS", "Fault", "replace_one"]
 
 _NOBODY = 65534
 
@@ -50,15 +50,27 @@ class Fault(NamedTuple):
 
 
 def _of_files(target: Target) -> bool:
-    return target.name not in ("lance", "postgres", "s3")
+    return target.name not in ("lance", "postgres", "s3 source")
 
 
 def _in_server(target: Target) -> bool:
     return target.name == "postgres"
 
 
+def _in_store(target: Target) -> bool:
+    return target.name.startswith("s3")
+
+
+def _read_from_store(target: Target) -> bool:
+    return target.name == "s3 source"
+
+
 def _on_disk(target: Target) -> bool:
-    return target.name not in ("postgres", "s3")
+    return target.name not in ("postgres", "s3 file", "s3 folder")
+
+
+def _here(target: Target) -> bool:
+    return _of_files(target) and not _in_store(target)
 
 
 # -- ended -------------------------------------------------------------------------------------
@@ -233,6 +245,11 @@ def _grow(job: Job, path: Path) -> None:
     """More rows are in a file than before."""
     n = len(formats.read(path))
     formats.write(path, rows_of(job.rng, n + integers(job.rng, 1, 80)))
+
+
+def replace_one(job: Job) -> None:
+    """Other rows of the same shape take the place of one of the files."""
+    _replace(job, _some_file(job))
 
 
 def _cut(job: Job, path: Path) -> None:
@@ -428,8 +445,8 @@ def _all() -> list[Fault]:
         Fault("read-only", _read_only, _on_disk, _mount),
         Fault("no memory", _no_memory, lambda target: target.name != "lance"),
         Fault("few descriptors", _few_descriptors),
-        Fault("no rights", _no_rights, _of_files),
-        Fault("0600 replaced", _kept_secret, _of_files),
+        Fault("no rights", _no_rights, _here),
+        Fault("0600 replaced", _kept_secret, _here),
         *(Fault(f"{k} while read", _while_read(c), _of_files) for k, c in _CHANGES.items()),
         *(Fault(f"{k} between", _between(c), _of_files) for k, c in _CHANGES.items()),
         Fault("written over, times restored", _between(_masked), _of_files),
@@ -442,9 +459,15 @@ def _all() -> list[Fault]:
         Fault("another job between", _another_between, _applies),
         Fault("bit flip: input", _flip_input, _of_files),
         Fault("bit flip: corrector", _flip_corrector, lambda t: _applies(t) and _of_files(t)),
-        Fault("bit flip: kept", _flip_kept, _of_files),
-        Fault("cut: kept", _cut_kept, _of_files),
+        Fault("bit flip: kept", _flip_kept, _here),
+        Fault("cut: kept", _cut_kept, _here),
         Fault("connection cut", postgres.connection_cut, _in_server, postgres.cut_off),
+        Fault("connection to store cut", s3.connection_cut, _in_store, s3.cut_off),
+        Fault(
+            "objects replaced between",
+            s3.replaced_between,
+            lambda target: target.name == "s3 source",
+        ),
         Fault("server restarts", postgres.server_restarts, _in_server),
         Fault("sessions ended", postgres.sessions_ended, _in_server),
         Fault("rows written meanwhile", postgres.written_meanwhile, _in_server),

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
-import mmap
 import os
-import select
-import signal
-import socket
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +16,7 @@ import numpy as np
 from torture.child import in_child
 from torture.count import Count, corrected, same_rows
 from torture.job import Job, integers
+from torture.proxy import Proxy
 from torture.target import Target
 from torture.world import D, World, rows_of
 
@@ -191,7 +186,7 @@ def _columns(session: Any) -> list[str]:
 
 def cut_off(world: World) -> None:
     """Reach the server through a proxy of ours."""
-    world.proxy = _Proxy(SERVER.socket)
+    world.proxy = Proxy(SERVER.socket)
     world.url = f"postgresql://postgres@127.0.0.1:{world.proxy.port}/postgres?sslmode=disable"
     world.cleanups.append(world.proxy.close)
 
@@ -288,63 +283,3 @@ def written_between(job: Job) -> None:
             session.execute("DROP TABLE items")
             session.execute(f"CREATE TABLE items (id {kind} PRIMARY KEY, v vector({D}))")
             fill(session, rows_of(job.rng, 300), job.rng, "items")
-
-
-class _Proxy:
-    """A TCP port on this machine before a socket; its connections can be cut after some bytes."""
-
-    def __init__(self, target: str) -> None:
-        self._left = mmap.mmap(-1, 8)
-        self.cut_after(-1)
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
-        self._pid = os.fork()
-        if self._pid == 0:
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the process that made it
-            try:
-                self._serve(listening, target)
-            finally:
-                os._exit(0)
-        listening.close()
-
-    def cut_after(self, n_bytes: int) -> None:
-        """Cut all connections once so many bytes have passed; -1: never."""
-        struct.pack_into("q", self._left, 0, n_bytes)
-
-    def close(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
-
-    def _serve(self, listening: socket.socket, target: str) -> None:
-        peers: dict[socket.socket, socket.socket] = {}
-        until = time.monotonic() + 300
-        while time.monotonic() < until:
-            for ready in select.select([listening, *peers], [], [], 1.0)[0]:
-                if ready is listening:
-                    client, _ = listening.accept()
-                    server = socket.socket(socket.AF_UNIX)
-                    with contextlib.suppress(OSError):
-                        server.connect(target)
-                    peers[client], peers[server] = server, client
-                elif ready in peers and not self._pass(ready, peers[ready]):
-                    self._cut(peers, [ready, peers[ready]])
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> bool:
-        """Hand some bytes on; False if the connection has to end."""
-        (left,) = struct.unpack_from("q", self._left, 0)
-        try:
-            content = source.recv(65536)
-            sink.sendall(content if left < 0 else content[:left])
-        except OSError:
-            return False
-        if left >= 0:
-            struct.pack_into("q", self._left, 0, max(0, left - len(content)))
-        return bool(content) and (left < 0 or len(content) < left)
-
-    @staticmethod
-    def _cut(peers: dict[socket.socket, socket.socket], ended: list[socket.socket]) -> None:
-        for one in ended:
-            if one.family == socket.AF_INET:  # a reset, not a farewell
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            peers.pop(one, None)
-            one.close()

@@ -12,6 +12,7 @@ from torture import formats
 from torture.child import in_child
 from torture.count import Count, compare, corrected, moments_of, same_rows
 from torture.postgres import Postgres
+from torture.s3 import S3File, S3Folder, S3Source
 from torture.target import Target
 from torture.world import D, World, rows_of
 
@@ -159,6 +160,7 @@ def _all() -> Iterable[Target]:
 
     yield from map(_File, writable())
     yield from (_Folder(), _Corrector(), _Checkpoint(), _Lance(), Postgres())
+    yield from (S3File(), S3Folder(), S3Source())
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in _all()}
