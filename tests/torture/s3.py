@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import signal
@@ -36,6 +37,7 @@ class _Store:
         """Start it in a process that ends with this one."""
         if self.port:
             return
+        _remember_models()
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         subprocess.Popen(
@@ -59,6 +61,25 @@ class _Store:
 
 
 STORE = _Store()
+
+
+def _remember_models() -> None:
+    """Let forked processes have what the libraries of S3 else parse anew in each of them."""
+    from botocore.loaders import JSONFileLoader
+
+    known: dict[str, Any] = {}
+    load = JSONFileLoader.load_file
+
+    def remembered(self: Any, path: str) -> Any:
+        if path not in known:
+            known[path] = load(self, path)
+        return copy.copy(known[path])
+
+    JSONFileLoader.load_file = remembered
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "somebody-else")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "somebody-else")
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    STORE.client()
 
 
 class _S3(Target):
