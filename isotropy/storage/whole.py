@@ -201,7 +201,7 @@ class _Temporary:
     """A file under a name that nobody looks for, locked until it has its place."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.placed = path, False
         with _refusal(path):
             self.target = Path(os.path.realpath(path))
             _check_place(path, self.target)
@@ -216,10 +216,13 @@ class _Temporary:
 
     def place(self) -> None:
         """Give it the name that it is for."""
+        if self.placed:  # an interrupted commit is made again
+            return
         with _refusal(self.path):
             if fcntl is None:  # an open file keeps its name there
                 os.close(self.descriptor)
             os.replace(self.name, self.target)
+            self.placed = True
             if fcntl is not None:
                 os.close(self.descriptor)
 

@@ -330,3 +330,33 @@ def test_what_killed_jobs_left_is_swept_by_one_that_finds_all_written(tmp_path):
         locks._swept.clear()  # as in another process
         found = correct(corrector, tmp_path / "rows.npy", place).found
         assert found == 4 and not list(parent.glob(".isotropy-*"))
+
+
+@pytest.mark.parametrize("where", ["journal", "place"])
+def test_a_folder_that_is_interrupted_while_it_commits_ends_interrupted(
+    tmp_path, monkeypatch, where
+):
+    from isotropy.jobs.journal import Journal
+    from isotropy.jobs.outputs import folder
+    from isotropy.storage import whole
+
+    monkeypatch.setattr(folder, "_BATCH_FILES", 1)
+    X = np.arange(12.0).reshape(4, 3)
+    (tmp_path / "rows").mkdir()
+    for name in "ab":
+        np.save(tmp_path / "rows" / f"{name}.npy", X)
+    owner, method = {"journal": (Journal, "add"), "place": (whole._Temporary, "place")}[where]
+    real, calls = getattr(owner, method), []
+
+    def interrupted(self, *args):
+        real(self, *args)
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, method, interrupted)
+    corrector = MeanRemoval().fit(X)
+    with pytest.raises(KeyboardInterrupt):
+        correct(corrector, tmp_path / "rows", f"{tmp_path}/out/")
+    assert correct(corrector, tmp_path / "rows", f"{tmp_path}/out/").found == 4
+    assert not list((tmp_path / "out").glob(".isotropy-*"))

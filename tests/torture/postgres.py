@@ -38,7 +38,7 @@ class _Server:
     """The server, started when it is first asked for; forked workers share it."""
 
     running: Any = None
-    lock: Any = None
+    lock = ""
 
     def start(self) -> None:
         """Start it, in the process that forks the workers."""
@@ -47,7 +47,7 @@ class _Server:
 
             folder = tempfile.mkdtemp(prefix="torture-pg-")
             self.running = pgserver.get_server(folder, cleanup_mode="delete")
-            self.lock = open(f"{folder}/torture.lock", "w")  # noqa: SIM115
+            self.lock = f"{folder}/torture.lock"
             with self.session() as session:
                 session.execute("CREATE EXTENSION vector")
 
@@ -87,8 +87,9 @@ class Postgres(Target):
     name = "postgres"
 
     def make(self, world: World) -> None:
-        fcntl.flock(SERVER.lock, fcntl.LOCK_EX)  # one try at a time: some hit the whole server
-        world.cleanups.append(lambda: fcntl.flock(SERVER.lock, fcntl.LOCK_UN))
+        lock = open(SERVER.lock, "w")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one try at a time: some hit the whole server
+        world.cleanups.append(lock.close)
         n = int(world.rng.integers(200, 700))
         X = rows_of(world.rng, n)
         with SERVER.session() as session:

@@ -137,7 +137,7 @@ class FolderOutput(Output):
 
     def _note(self, paths: list[Path]) -> None:
         names = [str(path.relative_to(self.plan.place)) for path in paths]
-        self.journal.add({name: self._sums.pop(name) for name in names})
+        self.journal.add({name: self._sums[name] for name in names})
 
     def _is_finished(self, name: str, part: Plan) -> bool:
         """Whether a file is what this plan wrote: known by its bytes."""
