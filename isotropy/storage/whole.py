@@ -211,8 +211,9 @@ class _Temporary:
 
     def sync(self) -> None:
         """Wait until its bytes are on the disk."""
-        with _refusal(self.path):
-            os.fsync(self.descriptor)
+        if not self.placed:
+            with _refusal(self.path):
+                os.fsync(self.descriptor)
 
     def place(self) -> None:
         """Give it the name that it is for."""
