@@ -73,7 +73,8 @@ def _stacked(table: Any) -> np.ndarray:
 def _read_parquet(path: Path) -> np.ndarray:
     import pyarrow.parquet as parquet
 
-    return _stacked(parquet.read_table(path))
+    names = parquet.read_schema(path).names
+    return _stacked(parquet.read_table(path, columns=["v" if "v" in names else "embedding"]))
 
 
 def _read_arrow(path: Path) -> np.ndarray:
