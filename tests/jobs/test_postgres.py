@@ -649,7 +649,15 @@ def test_limits_of_pgvector_are_told(base):
     assert "Indexes of pgvector take vector of 2,000 numbers at most" in str(again(base, wide))
 
 
-def test_partitions_inheritance_and_their_triggers(base, fitted):
+def test_how_much_the_table_grew_is_told(url, fitted, monkeypatch):
+    from isotropy.jobs.outputs.postgres import PostgresOutput
+
+    sizes = iter([10**7, 3 * 10**7])
+    monkeypatch.setattr(PostgresOutput, "_size", lambda self: next(sizes))
+    assert "The table grew from 10.0 to 30.0 MB" in str(again(url, fitted))
+
+
+def test_partitions_are_tables_of_their_own(base, fitted):
     run(
         base,
         "CREATE TABLE items (id int, name text, v vector(8), r real[], PRIMARY KEY (id)) "

@@ -295,7 +295,7 @@ class PostgresOutput(ColumnOutput):
         assert self.target is not None
         (before, after), k = (self._before, self._size()), self.plan.shape[1]
         notes = []
-        if after > 1.2 * before:
+        if after - before > 1e6:
             notes.append(
                 f"The table grew from {before / 1e6:,.1f} to {after / 1e6:,.1f} MB, as PostgreSQL "
                 "keeps the old rows: VACUUM lets their room be used again, VACUUM FULL frees it"

@@ -227,7 +227,7 @@ class TableRows:
     def _which(self) -> Any:
         """The condition of rows to look at: not written by this run, nor seen in the last pass."""
         sql = self._sql
-        ours = sql.SQL("NOT xmin::text = ANY({}::text[])").format(sql.Literal(self._ours))
+        ours = sql.SQL("NOT xmin::text = ANY({}::text[])").format(sql.Literal(list(self._ours)))
         if self._moment is None:
             return ours
         newer = sql.SQL(_NEWER).format(
