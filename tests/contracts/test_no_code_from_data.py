@@ -203,10 +203,11 @@ def export_into_an_index(path):
 def apply_into_a_folder(path):
     from isotropy import Whitening
     from isotropy.jobs import correct
+    from isotropy.jobs.journal import JOURNAL
 
     out = path.with_name("out")
     out.mkdir()
-    (out / "_isotropy.json").write_bytes(path.read_bytes())
+    (out / JOURNAL).write_bytes(path.read_bytes())
     rows = np.random.default_rng(0).normal(size=(20, 3))
     correct(Whitening().fit(rows), path.with_name("rows.npy"), f"{out}/")
 

@@ -239,11 +239,11 @@ def test_a_shard_of_another_dimension_is_named(tmp_path):
 def test_a_bad_row_is_named_with_its_shard(tmp_path):
     X = DATA.copy()
     X[37, 2] = np.nan
-    parquet_shards(tmp_path, X)
+    parquet_shards(tmp_path / "in", X)
     with pytest.raises(ValueError, match=r"row 37 \(row 7 of .*part-3\.parquet\) is the first bad"):
-        Moments().update(open_rows(tmp_path))
+        Moments().update(open_rows(tmp_path / "in"))
     with pytest.raises(ValueError, match=r"row 37 \(row 7 of .*part-3\.parquet\)"):
-        correct(Whitening().fit(DATA), tmp_path, tmp_path / "out.npy")
+        correct(Whitening().fit(DATA), tmp_path / "in", tmp_path / "out.npy")
     assert not (tmp_path / "out.npy").exists()
 
 
@@ -512,12 +512,14 @@ def test_tables_among_files_are_parts_too(tmp_path):
 def test_what_was_learned_is_never_read_as_data(tmp_path):
     from isotropy.jobs import stream_moments
 
-    np.save(tmp_path / "x.npy", DATA)
-    wanted = Moments().update(DATA)
-    for _ in range(2):  # the second time all of ours is there
-        found = stream_moments(tmp_path, checkpoint=tmp_path / "fit.safetensors")
-        assert found.n_rows == 50
-        np.testing.assert_allclose(found.scatter, wanted.scatter, rtol=1e-12, atol=1e-12)
-        Whitening().fit(DATA).save(tmp_path / "whitening.safetensors")
-        correct(Whitening().fit(DATA), tmp_path / "x.npy", f"{tmp_path}/_out/")
-    assert "what isotropy learned" in refusal(tmp_path / "whitening.safetensors")
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    np.save(folder / "x.npy", DATA)
+    stream_moments(folder, checkpoint=tmp_path / "fit.safetensors")
+    shutil.move(tmp_path / "fit.safetensors", folder)
+    Whitening().fit(DATA).save(folder / "whitening.safetensors")
+    correct(Whitening().fit(DATA), folder / "x.npy", f"{tmp_path}/out/")
+    shutil.copy(tmp_path / "out" / "_isotropy.jsonl", folder)
+    for source in (folder, f"{folder}/*"):
+        np.testing.assert_array_equal(gathered(open_rows(source)), DATA)
+    assert "what isotropy learned" in refusal(folder / "whitening.safetensors")
