@@ -36,6 +36,15 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
     ------
     ValueError
         In every process, if options or dimensions differ between them.
+    RuntimeError
+        If another process dies meanwhile: at once with gloo, whose connection breaks; with nccl
+        once the group's time-out is over.
+
+    Notes
+    -----
+    Nothing waits for ever: a process that is alive and does not call is waited for as long as
+    `torch.distributed.init_process_group` was told, ``timeout=datetime.timedelta(minutes=5)``, by
+    default 30 minutes with gloo and 10 with nccl.
 
     Examples
     --------

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,27 @@ def test_files_are_opened_by_the_workers(cluster, tmp_path):
     np.testing.assert_array_equal(given.compute(), X)
     out = Whitening().fit(given).transform(given)
     np.testing.assert_allclose(out.compute(), Whitening().fit(X).transform(X), atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "zarr"])
+def test_a_worker_killed_while_writing_leaves_each_row_once(cluster, tmp_path, kind):
+    cluster.wait_for_workers(2, timeout=60)
+    fitted = Whitening(n_components=7).fit(X)
+    given = da.from_array(X, chunks=(30, 12)).map_blocks(_slow, 0.1, dtype=X.dtype)
+    out, place = fitted.transform(given), str(tmp_path / "out")
+    victim = next(iter(cluster.run(os.getpid).values()))
+    killer = threading.Timer(0.7, os.kill, (victim, signal.SIGKILL))
+    killer.start()
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        da.to_zarr(out, place)
+        found = zarr.open_array(place, mode="r")[:]
+    else:
+        frame = pytest.importorskip("dask.dataframe")
+        frame.from_dask_array(out, columns=[f"x{i}" for i in range(7)]).to_parquet(place)
+        assert len(list(Path(place).glob("*.parquet"))) == 30  # named by partition
+        found = frame.read_parquet(place).compute().to_numpy()
+    killer.join()
+    np.testing.assert_allclose(found, fitted.transform(X), atol=1e-12)
+    assert victim not in cluster.run(os.getpid).values()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,35 @@ def test_what_does_not_add_up_is_an_error_in_every_process(folder):
     for rank in range(2):
         assert "several options" in (folder / f"options{rank}.txt").read_text()
         assert "3 to 4 dimensions" in (folder / f"width{rank}.txt").read_text()
+
+
+def _left_alone(rank, folder):
+    import datetime
+
+    import torch.distributed as dist
+
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=20),
+    )
+    dist.barrier()
+    if rank:
+        os._exit(0)
+    with pytest.raises(RuntimeError) as caught:
+        all_reduce(Moments().update(X))
+    Path(f"{folder}/died.txt").write_text(str(caught.value))
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_an_error_for_the_others(tmp_path):
+    context = torch.multiprocessing.spawn(_left_alone, (tmp_path,), nprocs=2, join=False)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and any(one.is_alive() for one in context.processes):
+        time.sleep(0.1)
+    assert (tmp_path / "died.txt").read_text()
 
 
 def test_blocks_are_sent_to_a_device():
