@@ -126,7 +126,6 @@ def main(args: list[str] | None = None) -> None:
     ...
     exit code 0
     """
-    _end_by_exception()
     told: set[str] = set()
     typed = list(sys.argv if args is None else args)
 
@@ -138,6 +137,7 @@ def main(args: list[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = note
         try:
+            _end_by_exception()
             code = app(args, standalone_mode=False)
         except KeyboardInterrupt:
             sys.exit(130)
