@@ -73,3 +73,5 @@ def apply(
     n, k = written.shape
     told = {"rows": n, "n_features_out": k, "file": written.where, **written._asdict()}
     tell(told, as_json, str(written).replace("{", "{{").replace("}", "}}"))
+    if written.missed:
+        raise typer.Exit(1)

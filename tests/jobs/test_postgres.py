@@ -521,6 +521,21 @@ def test_rows_that_were_not_corrected_are_counted(url, fitted, before_batch, mon
     agree(url, fitted)
 
 
+def test_the_command_ends_with_1_where_rows_were_missed(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from isotropy import jobs
+    from isotropy.cli.app import app
+    from isotropy.jobs.outputs import Written
+
+    MeanRemoval().fit(np.eye(3)).save(tmp_path / "c.safetensors")
+    np.save(tmp_path / "x.npy", np.eye(3))
+    monkeypatch.setattr(jobs, "correct", lambda *args, **options: Written((3, 3), "w", missed=2))
+    words = ["apply", tmp_path / "c.safetensors", tmp_path / "x.npy", "-o", tmp_path / "y.npy"]
+    found = CliRunner().invoke(app, list(map(str, words)))
+    assert found.exit_code == 1 and "2 rows were locked or changed" in found.output
+
+
 def test_rows_end_right_under_load(url, fitted, monkeypatch):
     from isotropy.jobs.outputs import postgres_rows
 
