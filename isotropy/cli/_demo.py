@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isotropy import ComponentRemoval, MeanRemoval, RankWarning, Whitening
+from isotropy.correctors.base import told_elsewhere
 from isotropy.encoders import encode
 from isotropy.io import RowWriter
 from isotropy.io.texts import documentation_sentences
@@ -51,9 +51,8 @@ def run(folder: Path, n_sentences: int) -> None:
     tables: dict[str, Comparison] = {}
     for name, layer in LAYERS.items():
         vectors = encode("minilm", texts, layer=layer, progress=console.is_terminal)
-        with warnings.catch_warnings():
-            # LayerNorm leaves a direction without variance: nothing to act on here.
-            warnings.simplefilter("ignore", RankWarning)
+        # LayerNorm leaves a direction without variance: nothing to act on here.
+        with told_elsewhere(RankWarning):
             fitted = {key: each.fit(vectors[::2]) for key, each in correctors().items()}
         tables[name] = compare(vectors[1::2], fitted, metrics="all", refit=False)
         _write(folder, name.replace(" ", "-"), vectors, fitted["half ZCA"])

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -809,10 +810,43 @@ def warn_user(message: str, category: type[Warning]) -> None:
     >>> str(found[0].message)
     'look here'
     """
+    if category in _told_elsewhere.get():
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("isotropy."):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level - 1)
+
+
+_told_elsewhere: ContextVar[frozenset[type[Warning]]] = ContextVar("told", default=frozenset())
+
+
+@contextmanager
+def told_elsewhere(category: type[Warning]) -> Iterator[None]:
+    """Inside it `warn_user` leaves out a category, in this thread alone.
+
+    Python's own filters are those of the whole process, so changing them would hide other threads'
+    warnings too.
+
+    Parameters
+    ----------
+    category : type
+        Of the warning, which the user is told in another way.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with told_elsewhere(UserWarning):
+    ...     warn_user("look here", UserWarning)
+    """
+    before = _told_elsewhere.set(_told_elsewhere.get() | {category})
+    try:
+        yield
+    finally:
+        _told_elsewhere.reset(before)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from isotropy.correctors import ComponentRemoval, MeanRemoval, RankWarning, Whitening
+from isotropy.correctors.base import told_elsewhere
 from isotropy.metrics import METRICS, Hubness, hubness, marchenko_pastur_spectrum
 from isotropy.metrics._inputs import eigenvalues, uncentred_spectrum
 from isotropy.moments import Moments
@@ -186,8 +186,7 @@ def report(
         raise ValueError(
             "'raw' is the name of the rows as they came; name the corrector otherwise."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RankWarning)  # the scorecard tells the rank
+    with told_elsewhere(RankWarning):  # the scorecard tells the rank
         table = compare(rows, chosen)
         kept = np.sort(np.random.default_rng(random_state).permutation(n)[: min(n, _DRAWN_ROWS)])
         some = rows[kept].astype(np.float32)

@@ -5,11 +5,12 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
 
-from isotropy import MeanRemoval, Moments, RotationGaussianizer, Whitening
+from isotropy import MeanRemoval, Moments, RankWarning, RotationGaussianizer, Whitening
 from isotropy.cli import main
 from isotropy.encoders import LayerProfile
 from isotropy.report import report
@@ -256,3 +257,23 @@ def test_controls_and_keys_work_in_a_real_browser(whole, tmp_path):
     assert told[:3] == [3, 4, 3]  # the floor, and a line for each that is chosen
     assert told[3].startswith("text ") and told[4] is True
     assert told[5].startswith("pooled, layer 2") and told[6] == 1
+
+
+def test_warnings_of_other_threads_are_theirs(monkeypatch):
+    """What the report leaves out is not left out by a filter of the whole process."""
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    X[:, 3] = X[:, 0]
+    seen, solve = [], Whitening._solve
+
+    def watch(self, moments):
+        seen.append(list(warnings.filters))
+        return solve(self, moments)
+
+    monkeypatch.setattr(Whitening, "_solve", watch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RankWarning)
+        filters = list(warnings.filters)
+        report(X, {"white": Whitening()})
+        assert seen and all(found == filters for found in seen)
+        with pytest.raises(RankWarning):
+            Whitening().fit(X)
