@@ -153,7 +153,11 @@ def place_of(given: Any) -> Place:
         raise FileError(address, _unknown(protocol, error)) from None
     except Exception as error:
         raise FileError(address, _told(error, protocol)) from None
-    return Place(address, system, key)
+    place = Place(address, system, key)
+    if place.protocol in ("file", "local"):
+        # Under two names a file could be the input and, unnoticed, the output too.
+        raise FileError(address, f"is a file of this machine: name it by its path, {key}.")
+    return place
 
 
 class Place:
@@ -181,8 +185,15 @@ class Place:
 
     @property
     def protocol(self) -> str:
-        """The first name of the kind of place: "s3"."""
-        found = self.system.protocol
+        """The first name of the kind of place, be it read through a cache or not: "s3"."""
+        kinds = [
+            require(f"fsspec.implementations.{name}", extra="remote")
+            for name in ("cached", "dirfs")
+        ]
+        system = self.system
+        while isinstance(system, (kinds[0].CachingFileSystem, kinds[1].DirFileSystem)):
+            system = system.fs
+        found = system.protocol
         return str(found if isinstance(found, str) else found[0])
 
     @property

@@ -29,11 +29,11 @@ _PAIR = re.compile(
 _PARAMETER = re.compile(rf"(?P<before>[?&])(?P<name>{_NAME}=)(?P<value>[^&#]+)")
 # From the colon to the last @: a password may hold an @ or a slash that should have been encoded.
 # A port, with or without a path behind it, is none. A path makes one slash of the two.
-_URL = re.compile(r"[A-Za-z][\w+.-]+:/")
+_URL = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]+:/")
 _USER = re.compile(r"(?P<user>\w:/{1,2}[^:/@\s]*):(?!\d+(?:[/?#\s]|$))(?P<password>[^\s\"'<>]*)@")
 # A port that is no number is a password whose @ and host are missing.
 _PORT = re.compile(
-    r"(?P<user>\w://[^:/@\s]*):(?!\d+(?:[/?#\s]|$)|\*\*\*|@)(?P<password>[^\s\"'<>/?#]+)"
+    r"(?P<user>\w://[^:/@\s]*):(?!\d+(?:[/?#\s]|$)|\*\*\*|@|:)(?P<password>[^\s\"'<>/?#]+)"
 )
 _LONE = re.compile(r"(?i)(?P<scheme>\bhttps?:/{1,2})(?P<password>[^:/@\s]+)@")
 _WORDS = re.compile(

@@ -35,6 +35,7 @@ URLS = {
     "signature of Azure": "https://127.0.0.1:1/c/rows.npy?sv=2024&sig={}",
     "key": "https://127.0.0.1:1/rows.npy?key={}&alt=media",
     "token": "https://127.0.0.1:1/rows.npy?access_token={}",
+    "token behind a cache": "simplecache::https://127.0.0.1:1/rows.npy?access_token={}",
 }
 TEXTS = (
     "host=127.0.0.1 user=me password={} dbname=base",
@@ -81,6 +82,7 @@ def test_no_text_that_a_library_shows_has_a_secret(text):
         "https://host:8080/with@2x/rows.npy?v=1",
         "s3://bucket/key=7/token=a/rows.npy",
         "hf://datasets/user/set@main/rows.parquet",
+        "zip://rows.npy::s3://bucket/x.zip",
         "abfs://container@account.dfs.core.windows.net/rows.npy",
         "folder/password=3/rows.npy",
         "row 3 of part=4: 5 numbers; keys=3, tokens are 5",

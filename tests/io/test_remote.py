@@ -445,3 +445,29 @@ def test_storage_options_are_used_and_shown_nowhere(bucket, tmp_path, monkeypatc
     for shown in (repr(rows.path), str(rows.fingerprint()), str(caught.value), rows.locate(0)):
         assert "pl4nted" not in shown and "AKIA" not in shown
     assert b"pl4nted" not in (tmp_path / "c").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "url", ["file://{}", "local://{}", "simplecache::file://{}", "simplecache::{}"]
+)
+def test_a_file_of_this_machine_has_one_name(tmp_path, url):
+    np.save(tmp_path / "x.npy", X)
+    fitted, place = MeanRemoval().fit(X), url.format(tmp_path / "x.npy")
+    before = (tmp_path / "x.npy").read_bytes()
+    for source, output in ((place, tmp_path / "x.npy"), (tmp_path / "x.npy", place)):
+        with pytest.raises(FileError, match="name it by its path"):
+            correct(fitted, source, output, overwrite=True)
+    assert (tmp_path / "x.npy").read_bytes() == before
+
+
+def test_an_input_behind_a_cache_is_an_input(memory):
+    with fsspec.open("memory://cached/x.npy", "wb") as file:
+        np.save(file, X)
+    for source, output in (("simplecache::", ""), ("", "simplecache::")):
+        with pytest.raises(FileError, match="is an input too"):
+            correct(
+                MeanRemoval().fit(X),
+                f"{source}memory://cached/x.npy",
+                f"{output}memory://cached/x.npy",
+                overwrite=True,
+            )
