@@ -81,7 +81,7 @@ class TableRows(Rows):
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         n, d = self.shape
         name = str(self.name)
-        cursor = _Cursor(self.path, self.batches(self._file, [name], block_rows, start))
+        cursor = _Cursor(self.path, self.batches(self.file, [name], block_rows, start))
         for first in range(start, n, block_rows):
             lists = cursor.take(min(block_rows, n - first)).column(name)
             parts, row = [], first
@@ -240,7 +240,7 @@ def _carrier(like: Rows | None) -> Callable[[int], dict[str, Any]]:
     """A function that gives the next m rows of the columns to carry along, by their names."""
     if not isinstance(like, TableRows) or not like.carried:
         return lambda m: {}
-    cursor = _Cursor(like.path, like.batches(like._file, like.carried, _CARRIED_ROWS))
+    cursor = _Cursor(like.path, like.batches(like.file, like.carried, _CARRIED_ROWS))
 
     def next_rows(m: int) -> dict[str, Any]:
         table = cursor.take(m)

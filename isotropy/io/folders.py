@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from isotropy.storage.errors import FileError
+from isotropy.tables import FORMATS
 
-__all__ = ["FolderState", "is_hidden"]
+__all__ = ["FolderState", "is_hidden", "is_rows"]
 
 
 def is_hidden(name: str) -> bool:
@@ -20,6 +21,13 @@ def is_hidden(name: str) -> bool:
     records and checkpoints of outputs are all called so.
     """
     return name.startswith((".", "_"))
+
+
+def is_rows(name: str) -> bool:
+    """Whether a file of a folder holds rows by its name, which begins behind the folder's."""
+    form = FORMATS.get(os.path.splitext(name)[1].lower())
+    parts = name.replace(os.sep, "/").split("/")
+    return form is not None and not form.guessed and not any(map(is_hidden, parts))
 
 
 class FolderState:

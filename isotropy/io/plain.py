@@ -55,12 +55,12 @@ class PlainRows(Rows):
         size = self._stored.itemsize
         if not self._fortran:
             out = np.empty((stop - first, d), self._stored)
-            self._file.read_into(self._offset + first * d * size, out)
+            self.file.read_into(self._offset + first * d * size, out)
             return out
         columns = np.empty((d, stop - first), self._stored)
         for column in range(d):
             place = self._offset + (column * n + first) * size
-            self._file.read_into(place, columns[column])
+            self.file.read_into(place, columns[column])
         return columns.T
 
     def _decoded(self, stored: np.ndarray, first: int) -> np.ndarray:

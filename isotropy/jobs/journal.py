@@ -6,12 +6,13 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from isotropy.io import FileError
+from isotropy.storage.records import checksum
 from isotropy.storage.whole import sync_folder
 
-__all__ = ["JOURNAL", "Journal"]
+__all__ = ["JOURNAL", "Journal", "note_of"]
 
 JOURNAL = "_isotropy.jsonl"
 """Its name in the folder that the files are in."""
@@ -76,6 +77,29 @@ class Journal:
         for name in said.get("removed", ()):
             self.entries.pop(name, None)
 
+    def is_finished(self, name: str, plan: str) -> bool:
+        """Whether a file is what was noted of it for a plan: known by its bytes.
+
+        Parameters
+        ----------
+        name : str
+            In the folder.
+        plan : str
+            Digest of the plan.
+
+        Returns
+        -------
+        bool
+        """
+        known = self.entries.get(name, {})
+        if known.get("plan") != plan:
+            return False
+        try:
+            with open(self.path.parent / name, "rb") as file:
+                return known.get("sum") == checksum(file)
+        except OSError:  # gone, or not to be read: it is written again, or that fails
+            return False
+
     def begin(self, job: str) -> None:
         """Note that a job writes from now on.
 
@@ -93,7 +117,7 @@ class Journal:
         Parameters
         ----------
         files : dict of str to dict
-            By name in the folder, what there is to know.
+            By name in the folder, what `note_of` gives.
         """
         self._append({"files": files})
 
@@ -121,6 +145,24 @@ class Journal:
         if new:
             sync_folder(self.path.parent)
         self._take(said)
+
+
+def note_of(file: IO[bytes], plan: str) -> dict[str, Any]:
+    """What a journal notes of a file.
+
+    Parameters
+    ----------
+    file : binary file
+        Complete, and open for reading.
+    plan : str
+        Digest of the plan that it was written for.
+
+    Returns
+    -------
+    dict
+    """
+    file.flush()
+    return {"plan": plan, "sum": checksum(file)}
 
 
 def _said(line: bytes) -> dict[str, Any] | None:

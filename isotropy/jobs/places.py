@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from isotropy.io import FileError, Rows
-from isotropy.tables import FORMATS
+from isotropy.io.folders import is_rows
+from isotropy.io.sources.shards import is_table
+from isotropy.storage.remote import Place, is_remote, place_of
 
-__all__ = ["Inputs", "files_of", "shards_of"]
+__all__ = ["Inputs", "files_of", "parts_of"]
 
 
 class Inputs:
-    """The files, folders and patterns that a job reads.
+    """The files, folders and patterns that a job reads, here and elsewhere.
 
     Parameters
     ----------
-    *sources : Rows, str, path, list of them, or None
+    *sources : Rows, str, path, Address, list of them, or None
         Rows that are open, and what else is read by name.
 
     Examples
@@ -37,6 +39,8 @@ class Inputs:
         self._files: set[tuple[int, int]] = set()
         self._folders: list[Path] = []
         self._patterns: list[Path] = []
+        self._keys: set[tuple[str, str]] = set()
+        self._places: list[Place] = []
         for source in sources:
             self._add(source)
 
@@ -44,11 +48,17 @@ class Inputs:
         if isinstance(source, Rows):
             for path in files_of(source):
                 self._add_path(path)
+            for part in parts_of(source):
+                if isinstance(read := getattr(part.file, "place", None), Place):
+                    self._add_place(read)
             if not getattr(source, "listed", False):
                 self._add(source.path)
         elif isinstance(source, list | tuple):
             for item in source:
                 self._add(item)
+        elif is_remote(source):
+            self._places.append(place := place_of(source))
+            self._add_place(place)
         elif isinstance(source, str | os.PathLike) and "://" not in os.fspath(source):
             self._add_path(Path(source))
 
@@ -64,12 +74,17 @@ class Inputs:
         if path.is_dir():
             self._folders.append(Path(os.path.realpath(path)))
 
-    def refuse(self, output: Path) -> None:
+    def _add_place(self, place: Place) -> None:
+        if (path := _here(place)) is not None:
+            self._add_path(path)
+        self._keys.add((place.protocol, place.key))
+
+    def refuse(self, output: Path | Place) -> None:
         """Refuse to write a file that is read, or would be when the same is read again.
 
         Parameters
         ----------
-        output : Path
+        output : Path or Place
             Need not be there yet.
 
         Raises
@@ -77,6 +92,12 @@ class Inputs:
         FileError
             Which says what it is or where it lies.
         """
+        if isinstance(output, Place):
+            path = _here(output)
+            if path is None:
+                self._refuse_elsewhere(output)
+                return
+            output = path
         real = Path(os.path.realpath(output))
         if str(real) in self._names or self._is_read(real):
             raise FileError(output, "is an input too; choose another name for the output.")
@@ -87,6 +108,19 @@ class Inputs:
             if _matches(real, pattern):
                 raise FileError(
                     output, f"would be read too, by {pattern}; choose another name or folder."
+                )
+
+    def _refuse_elsewhere(self, output: Place) -> None:
+        if (output.protocol, output.key) in self._keys:
+            raise FileError(output.address, "is an input too; choose another name for the output.")
+        for read in self._places:
+            inside = f"{read.key.rstrip('/')}/*"
+            if read.protocol == output.protocol and (
+                fnmatch(output.key, read.key) or fnmatch(output.key, inside)
+            ):
+                raise FileError(
+                    output.address,
+                    f"is an input too, or would be read by {read.address}; name another place.",
                 )
 
     def refuse_folder(self, output: Path) -> None:
@@ -117,7 +151,7 @@ class Inputs:
         return (found.st_dev, found.st_ino) in self._files
 
 
-def shards_of(rows: Rows) -> list[Rows]:
+def parts_of(rows: Rows) -> list[Rows]:
     """The parts that rows of many files are made of.
 
     Parameters
@@ -134,7 +168,7 @@ def shards_of(rows: Rows) -> list[Rows]:
     >>> import numpy as np
     >>> from isotropy.rows.source import ArrayRows
     >>> rows = ArrayRows(None, None, np.eye(3))
-    >>> shards_of(rows) == [rows]
+    >>> parts_of(rows) == [rows]
     True
     """
     parts: list[Rows] = getattr(rows, "shards", [rows])
@@ -160,17 +194,18 @@ def files_of(rows: Rows) -> list[Path]:
     >>> files_of(ArrayRows(None, None, np.eye(3)))
     []
     """
-    paths = [Path(shard.path) for shard in shards_of(rows) if shard.path is not None]
+    paths = [Path(shard.path) for shard in parts_of(rows) if shard.path is not None]
     return [path for path in paths if path.exists()]
 
 
 def _would_be_read(path: Path, folder: Path) -> bool:
     """Whether a folder's readers would take this file for one of embeddings."""
-    form = FORMATS.get(path.suffix.lower())
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    whole = any((folder / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
-    whole = whole or folder.suffix in (".zarr", ".lance") or (folder / "_versions").is_dir()
-    return whole or (form is not None and not form.guessed and not hidden)
+    return is_table(folder) or is_rows(str(path.relative_to(folder)))
+
+
+def _here(place: Place) -> Path | None:
+    """The path of what lies on this machine after all, as ``file://`` does."""
+    return Path(place.key) if place.protocol == "file" else None
 
 
 def _matches(path: Path, pattern: Path) -> bool:

@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isotropy.io import Rows
+from isotropy.jobs.places import parts_of
 from isotropy.rows.arrays import output_dtype, raise_on_bad_row
 from isotropy.rows.lanes import prefetch, rows_at_a_time
 
@@ -98,21 +99,6 @@ class Plan:
             [self.map, self.rows.fingerprint(), self.column, self.shape, self.dtype.name, *more]
         )
 
-    def digest_of_map(self, *more: Any) -> str:
-        """What tells this map from any other, whatever the rows are.
-
-        Parameters
-        ----------
-        *more : object
-            What else belongs to it, JSON-able.
-
-        Returns
-        -------
-        str
-            64 hexadecimal digits.
-        """
-        return digest_of([self.map, *more])
-
     def of(self, rows: Rows, first: int) -> Plan:
         """The plan for some of the rows: those of one shard.
 
@@ -128,18 +114,26 @@ class Plan:
         Plan
         """
         whole, told = self.apply, self.progress
-        return Plan(
-            rows,
-            self.output,
-            self.column,
-            lambda block, row: whole(block, first + row),
-            (rows.shape[0], self.shape[1]),
-            _dtype_of(rows),
-            self.map,
-            self.overwrite,
-            None if told is None else (lambda row: told(first + row)),
-            self.reads,
+        return replace(
+            self,
+            rows=rows,
+            apply=lambda block, row: whole(block, first + row),
+            shape=(rows.shape[0], self.shape[1]),
+            dtype=_dtype_of(rows),
+            progress=None if told is None else (lambda row: told(first + row)),
         )
+
+    def parts(self) -> Iterator[Plan]:
+        """The plan of each file that is read, from the first to the last.
+
+        Yields
+        ------
+        Plan
+        """
+        first = 0
+        for rows in parts_of(self.rows):
+            yield self.of(rows, first)
+            first += rows.shape[0]
 
     def blocks(self, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         """The corrected rows, block by block, each with the number of its first row.

@@ -43,6 +43,8 @@ class Rows(ABC):
     ----------
     path, name, shape, dtype
         As given; of ranges their path.
+    file
+        What was given as path.
     array : array of shape (n, d) or None
         The rows as one array where they are in memory already; None where they must be read.
 
@@ -59,7 +61,7 @@ class Rows(ABC):
     [[4.0, 4.0], [1.0, 1.0]]
     """
 
-    _file: Any = None
+    file: Any = None
     array: Any = None
     width_known = True
     """Whether `shape` costs nothing; that of a Dask dataframe or bag takes a pass over it."""
@@ -69,7 +71,7 @@ class Rows(ABC):
     def __init__(
         self, path: Any, name: str | None, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
-        self._file = path
+        self.file = path
         named = getattr(path, "path", path)
         # Whoever shows the path of rows shows no secret.
         self.path: Any = Address(named) if isinstance(named, str) and "://" in named else named
@@ -243,7 +245,7 @@ class Rows(ABC):
 
     def fingerprint(self) -> list[Any]:
         """What tells these rows from others of the same name: sizes and times, JSON-able."""
-        of_file = getattr(self._file, "fingerprint", None)
+        of_file = getattr(self.file, "fingerprint", None)
         content = of_file() if of_file else None
         return [str(self.path), self.name, list(self.shape), self.dtype.name, content]
 
@@ -255,7 +257,7 @@ class Rows(ABC):
         FileError
             If it has grown or changed.
         """
-        if check := getattr(self._file, "check_unchanged", None):
+        if check := getattr(self.file, "check_unchanged", None):
             check()
 
 

@@ -37,7 +37,7 @@ def checksum(file: IO[bytes]) -> str:
     return f"{file.seek(0, io.SEEK_END)}-{digest}"
 
 
-def mark(file: IO[bytes], plan: str) -> str:
+def mark(file: IO[bytes], plan: str) -> None:
     """Note on a file that is complete which plan it was written for.
 
     On a file system without extended attributes the note is lost, and with it only that the same
@@ -50,26 +50,19 @@ def mark(file: IO[bytes], plan: str) -> str:
     plan : str
         Digest of the plan.
 
-    Returns
-    -------
-    str
-        The checksum of the file.
-
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as file:
     ...     _ = file.write(b"rows")
-    ...     _ = mark(file, "plan")
+    ...     mark(file, "plan")
     ...     written_by(file.name) in ("plan", None)
     True
     """
-    file.flush()
-    found = checksum(file)
     if hasattr(os, "setxattr"):
-        with suppress(OSError):
-            os.setxattr(file.fileno(), _NAME, f"{plan} {found}".encode())
-    return found
+        file.flush()
+        with suppress(OSError):  # a file system without attributes
+            os.setxattr(file.fileno(), _NAME, f"{plan} {checksum(file)}".encode())
 
 
 @contextmanager

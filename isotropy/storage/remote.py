@@ -208,10 +208,6 @@ class Place:
         """The last part of the name."""
         return self.path.rstrip("/").rpartition("/")[2]
 
-    def is_same(self, other: Place) -> bool:
-        """Whether another place is this very file."""
-        return (self.protocol, self.key) == (other.protocol, other.key)
-
     def at(self, key: str) -> Place:
         """Another place of the same kind, by its name there."""
         url = self.system.unstrip_protocol(key).replace("memory:///", "memory://")
@@ -240,7 +236,7 @@ class Place:
         with tempfile.NamedTemporaryFile(prefix="isotropy-") as file:
             yield cast(IO[bytes], file)
             file.flush()
-            self.put(file.name)
+            self.tried(lambda: self._put(file.name), _FIRST_TRIES)
 
     @contextmanager
     def fetched(self) -> Iterator[Path]:
@@ -254,11 +250,6 @@ class Place:
         """Raise a `FileError` where nothing can be written."""
         if self.protocol in ("http", "https"):
             raise FileError(self.address, "a web server is only read; write to a file or a store.")
-
-    def put(self, local: str | os.PathLike[str]) -> None:
-        """Send a file there, which appears whole or not at all."""
-        self.check_writable()
-        self.tried(lambda: self._put(os.fspath(local)), _FIRST_TRIES)
 
     def put_bytes(self, content: bytes) -> None:
         """Write a small file, which appears whole or not at all."""

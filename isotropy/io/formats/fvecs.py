@@ -53,7 +53,7 @@ class _VectorRows(PlainRows):
     def _read(self, first: int, stop: int) -> np.ndarray:
         numbers = (self._stored, (self.shape[1],))
         rows = np.empty(stop - first, np.dtype([("declared", "<i4"), ("numbers", *numbers)]))
-        self._file.read_into(first * rows.itemsize, rows)
+        self.file.read_into(first * rows.itemsize, rows)
         return rows
 
     def _decoded(self, stored: np.ndarray, first: int) -> np.ndarray:

@@ -77,7 +77,7 @@ class _StoredRows(PlainRows):
     def _blocks(self, block_rows: int, start: int) -> Iterator[np.ndarray]:
         n, found = self.shape[0], None
         if start == 0 and not self._fortran:
-            found = zlib.crc32(self._file.read_at(self._start, self._offset - self._start))
+            found = zlib.crc32(self.file.read_at(self._start, self._offset - self._start))
         for first in range(start, n, block_rows):
             stop = min(first + block_rows, n)
             stored = self._read(first, stop)
@@ -91,7 +91,7 @@ class _StoredRows(PlainRows):
         """The checksum of all bytes, where a pass did not see them in their order."""
         found, end = 0, self._start + self._length
         for place in range(self._start, end, _PIECE):
-            found = zlib.crc32(self._file.read_at(place, min(_PIECE, end - place)), found)
+            found = zlib.crc32(self.file.read_at(place, min(_PIECE, end - place)), found)
         return found
 
     def _check(self, found: int) -> None:
@@ -130,7 +130,7 @@ class _CompressedRows(Rows):
         """The member, open at its numbers' byte `offset`."""
         with (
             damage(self.path, ".npz", *_ZIP_ERRORS),
-            zipfile.ZipFile(self._file.open()) as archive,
+            zipfile.ZipFile(self.file.open()) as archive,
             archive.open(self._info) as member,
         ):
             member.seek(self._header.size + offset)

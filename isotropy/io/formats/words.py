@@ -93,7 +93,7 @@ class _TextRows(WordRows):
 
     def _entries(self, start: int) -> Iterator[tuple[bytes, np.ndarray]]:
         d = self.shape[1]
-        with self._file.open() as file:
+        with self.file.open() as file:
             file.seek(self._begin)
             for row in range(self.shape[0]):
                 line = _line(self.path, file, row)
@@ -142,7 +142,7 @@ class _BinaryRows(WordRows):
 
     def _entries(self, start: int) -> Iterator[tuple[bytes, np.ndarray]]:
         n, d = self.shape
-        with self._file.open() as file:
+        with self.file.open() as file:
             file.seek(self._begin)
             rest = b""
             for row in range(n):

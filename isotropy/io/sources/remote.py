@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 from isotropy._optional import require
+from isotropy.io.folders import is_rows
 from isotropy.io.formats import open_file, read_ranges
 from isotropy.io.remote import RemoteFolderState, RemoteRanges, files_in
 from isotropy.io.sources import Source
-from isotropy.io.sources.shards import natural, shards_of
+from isotropy.io.sources.shards import natural, no_rows, shards_of
 from isotropy.io.sources.zarr import MARKS, rows_of_zarr, zarr_damage
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
-from isotropy.storage.remote import Place, is_remote, place_of
-from isotropy.storage.secrets import Address
+from isotropy.storage.remote import Place, is_remote, located, place_of
 from isotropy.tables import FORMATS
 
 __all__ = ["REMOTE", "read_remote"]
@@ -32,12 +31,8 @@ def read_remote(given: Any, column: str | None) -> Rows:
     """The rows of a URL, or of a list with URLs in it."""
     if isinstance(given, list | tuple):
         # One behind the other, so that two lists of the same files are the same rows.
-        return shards_of(_shown(given[0]), given, column, _read_one)
+        return shards_of(located(given[0]), given, column, _read_one)
     return _read_url(given, column)
-
-
-def _shown(given: Any) -> Any:
-    return Address(given) if is_remote(given) and isinstance(given, str) else given
 
 
 def _read_one(given: Any, column: str | None) -> Rows:
@@ -47,8 +42,8 @@ def _read_one(given: Any, column: str | None) -> Rows:
 def _read_url(given: Any, column: str | None) -> Rows:
     place = place_of(given)
     if any(mark in place.key for mark in _MAGIC.get(place.protocol, "*?[")):
-        return _read_all(place, files_in(place, pattern=True), column, "no file matches this")
-    if place.key.endswith("/") or _suffix(place.name) not in FORMATS:
+        return _read_all(place, files_in(place, pattern=True), column, "no file matches this.")
+    if place.key.endswith("/") or PurePosixPath(place.name).suffix.lower() not in FORMATS:
         info = place.info()
         if info["type"] == "directory":
             whole = _is_zarr(place)
@@ -58,13 +53,9 @@ def _read_url(given: Any, column: str | None) -> Rows:
 
 
 def _read_folder(place: Place, column: str | None) -> Rows:
-    suffixes = {suffix for suffix, form in FORMATS.items() if not form.guessed}
-    found = {
-        key: info
-        for key, info in files_in(place).items()
-        if _suffix(key) in suffixes and not _hidden(key, place.key)
-    }
-    return _read_all(place, found, column, f"is a folder without a file of {sorted(suffixes)}")
+    at = len(place.key.rstrip("/"))
+    found = {key: info for key, info in files_in(place).items() if is_rows(key[at:].lstrip("/"))}
+    return _read_all(place, found, column, no_rows())
 
 
 def _is_zarr(place: Place) -> bool:
@@ -87,7 +78,7 @@ def _read_zarr(place: Place, column: str | None) -> Rows:
 
 def _read_all(place: Place, found: dict[str, Any], column: str | None, none: str) -> Rows:
     if not found:
-        raise FileError(place.address, f"{none}.")
+        raise FileError(place.address, none)
     keys = sorted(found, key=lambda key: natural(PurePosixPath(key)))  # type: ignore[arg-type]
 
     def read(key: str, column: str | None) -> Rows:
@@ -96,15 +87,6 @@ def _read_all(place: Place, found: dict[str, Any], column: str | None, none: str
         return read_ranges(RemoteRanges(place.at(key), info), column)
 
     return shards_of(place.address, keys, column, read)  # type: ignore[arg-type]
-
-
-def _suffix(key: str) -> str:
-    return PurePosixPath(key).suffix.lower()
-
-
-def _hidden(key: str, folder: str) -> bool:
-    parts: Iterable[str] = key[len(folder.rstrip("/")) :].split("/")
-    return any(part.startswith((".", "_")) for part in parts)
 
 
 REMOTE = Source(_recognizes, read_remote)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from isotropy.io.folders import is_hidden
+from isotropy.io.folders import is_hidden, is_rows
 from isotropy.io.formats import open_file
 from isotropy.io.sources import Source, as_folder, source_of
 from isotropy.rows.source import Rows
@@ -27,6 +27,8 @@ __all__ = [
     "expand",
     "in_folder",
     "is_pattern",
+    "is_table",
+    "no_rows",
     "shards_of",
 ]
 
@@ -114,15 +116,19 @@ def shards_of(
 
 
 def _open(path: Path, column: str | None) -> Rows:
-    table = _table(path) if path.is_dir() else None
-    rows: Rows = table.read(path, column) if table else open_file(path, column)
+    source = _table(path)
+    rows: Rows = source.read(path, column) if source else open_file(path, column)
     return rows
 
 
-def _table(folder: Path) -> Source | None:
-    """What reads a folder that is one table (Zarr, Lance, a saved dataset), not many files."""
-    found = source_of(folder)
+def _table(path: Path) -> Source | None:
+    found = source_of(path) if path.is_dir() else None
     return None if found is FOLDER else found
+
+
+def is_table(path: Path) -> bool:
+    """Whether a folder is one table (Zarr, Lance, a saved dataset), not many files."""
+    return _table(path) is not None
 
 
 def is_pattern(given: Any) -> bool:
@@ -156,7 +162,7 @@ def _read_folder(given: Any, column: str | None) -> Rows:
     path = Path(given)
     files = in_folder(path)
     if not files:
-        raise FileError(path, f"is a folder without a file of {', '.join(sorted(_suffixes()))}.")
+        raise FileError(path, no_rows())
     return shards_of(path, files, column)
 
 
@@ -182,11 +188,13 @@ def expand(pattern: str) -> list[Path]:
 
 def _parts(path: Path) -> list[Path]:
     """A file or table is its own part, a folder has many."""
-    return [path] if not path.is_dir() or _table(path) else in_folder(path)
+    return [path] if not path.is_dir() or is_table(path) else in_folder(path)
 
 
-def _suffixes() -> set[str]:
-    return {suffix for suffix, form in FORMATS.items() if not form.guessed}
+def no_rows() -> str:
+    """What is wrong with a folder without a file of rows."""
+    known = sorted(suffix for suffix in FORMATS if is_rows(f"rows{suffix}"))
+    return f"is a folder without a file of {', '.join(known)}."
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -194,13 +202,12 @@ def in_folder(folder: Path) -> list[Path]:
 
     Hidden ones and those named ``_...`` are left out.
     """
-    suffixes, found = _suffixes(), []
+    found = []
     for place, folders, files in os.walk(folder):
         inner = [Path(place, name) for name in folders if not is_hidden(name)]
-        tables = [path for path in inner if _table(path)]
+        tables = [path for path in inner if is_table(path)]
         folders[:] = [path.name for path in inner if path not in tables]
-        known = (name for name in files if os.path.splitext(name)[1].lower() in suffixes)
-        found += tables + [Path(place, name) for name in known if not is_hidden(name)]
+        found += tables + [Path(place, name) for name in files if is_rows(name)]
     return sorted(found, key=natural)
 
 

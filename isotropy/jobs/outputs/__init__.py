@@ -10,7 +10,7 @@ from isotropy.io import Rows
 from isotropy.jobs.plan import Plan
 from isotropy.tables import OUTPUTS
 
-__all__ = ["Output", "Written", "output_of"]
+__all__ = ["ColumnOutput", "Output", "Written", "output_of"]
 
 
 class Written(NamedTuple):
@@ -164,6 +164,25 @@ class Output(ABC):
         FileError
             If it is not what was to be written, or the source changed.
         """
+
+
+class ColumnOutput(Output):
+    """A new column of the table that the rows came from."""
+
+    @property
+    def column(self) -> str:
+        """The name of the new column.
+
+        Raises
+        ------
+        ValueError
+            If none was given.
+        """
+        if not self.plan.column:
+            raise ValueError(
+                "new_column is missing: name the column that the corrected rows become."
+            )
+        return self.plan.column
 
 
 def output_of(plan: Plan) -> Output:

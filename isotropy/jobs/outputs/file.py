@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import IO, Any
 
-from isotropy.io import FileError, Rows, RowWriter
+from isotropy.io import FileError, Rows, RowWriter, open_rows
 from isotropy.io.columns import TableRows
-from isotropy.io.formats import open_file
 from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.places import Inputs
 from isotropy.jobs.plan import Plan
@@ -82,12 +80,12 @@ def write_file(
             writer.write(block)
 
 
-def count_rows(plan: Plan, path: Path) -> None:
+def count_rows(plan: Plan, path: Any) -> None:
     """Raise a `FileError` unless a file that was written opens as the rows that were to be."""
     try:
-        found = open_file(path, None)
+        found = open_rows(path)
     except FileError:  # several columns of lists, or really damaged
-        found = open_file(path, plan.column or plan.rows.name or "embedding")
+        found = open_rows(path, plan.column or plan.rows.name or "embedding")
     if found.shape != plan.shape:
         raise FileError(
             path,

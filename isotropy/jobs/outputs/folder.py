@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,25 +13,112 @@ from typing import IO, Any
 from isotropy.io import FileError, Rows
 from isotropy.io.formats import writable
 from isotropy.io.sources.shards import in_folder
-from isotropy.jobs.journal import JOURNAL, Journal
+from isotropy.jobs.journal import JOURNAL, Journal, note_of
 from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.outputs.file import count_rows, write_file
-from isotropy.jobs.places import Inputs, shards_of
+from isotropy.jobs.places import Inputs, files_of, parts_of
 from isotropy.jobs.plan import Plan, digest_of
 from isotropy.storage.locks import owned
-from isotropy.storage.records import checksum
 from isotropy.storage.whole import Batch
 
-__all__ = ["FolderOutput", "names_of"]
+__all__ = ["FolderOutput", "ManyFiles", "names_of"]
 
 _BATCH_FILES, _BATCH_SECONDS, _BATCH_BYTES = 64, 1.0, 2**26
 
 
-class FolderOutput(Output):
+class ManyFiles(Output):
     """A file for each file read; the same call goes on where it stopped.
 
-    What is finished stands in a journal in the folder, with a checksum of each file.
+    A subclass says what is there, what is noted of it, and how one file is written.
+
+    Attributes
+    ----------
+    shown : Path or Address
+        The folder.
+    parts : dict of str to Plan
+        By the name in the folder, the plan of each file.
+    job : str
+        What tells this job from others on the same folder: the map, what is read, the column.
     """
+
+    shown: Any
+    parts: dict[str, Plan]
+    found = 0
+
+    def _name_parts(self) -> None:
+        plan = self.plan
+        names = names_of(parts_of(plan.rows), self.shown)
+        self.parts = dict(zip(names, plan.parts(), strict=True))
+        source = plan.source if "://" in plan.source else os.path.realpath(plan.source)
+        self.job = digest_of([plan.map, source, plan.column])
+
+    def _check_files(self, there: set[str], known: set[str], job: str | None) -> None:
+        """Refuse what another job wrote, and what this one did not; or note what is replaced.
+
+        Parameters
+        ----------
+        there : set of str
+            The files of rows in the folder, by name.
+        known : set of str
+            Those that a job noted to have written.
+        job : str or None
+            That job.
+        """
+        strange = sorted(there - known)
+        self.left = sorted((known & there) - set(self.parts))
+        self.replaced = len([name for name in strange if name in self.parts])
+        if self.plan.overwrite:
+            return
+        if known and job != self.job:
+            raise FileError(self.shown, f"holds what another job wrote; {_WAY_OUT}")
+        for names, what in (
+            (strange, "this job did not write"),
+            (self.left, "are not among what is read now"),
+        ):
+            if names:
+                raise FileError(self.shown, f"holds files that {what} ({_some(names)}); {_WAY_OUT}")
+
+    def _write_parts(self) -> None:
+        self.found = 0
+        for name, part in self.parts.items():
+            plan = part.digest()
+            if self._is_finished(name, plan):
+                self.found += part.shape[0]
+                part.report(part.shape[0])
+            else:
+                self._write_part(name, part, plan)
+
+    @abstractmethod
+    def _is_finished(self, name: str, plan: str) -> bool:
+        """Whether a file is what was noted of it for the plan of this digest."""
+
+    @abstractmethod
+    def _write_part(self, name: str, part: Plan, plan: str) -> None:
+        """Write a file, and note its plan."""
+
+    @abstractmethod
+    def _at(self, name: str) -> Any:
+        """The path or the address of a file."""
+
+    def verify(self) -> Written:
+        """Count the rows of all files, and look whether the source is what it was."""
+        for name, part in self.parts.items():
+            count_rows(part, self._at(name))
+        self.plan.rows.check_unchanged()
+        seen = ["rows counted", "source unchanged"]
+        if self.found:
+            seen.append("checksums of what was found")
+        return Written(
+            self.plan.shape,
+            str(self.shown),
+            found=self.found,
+            replaced=self.replaced,
+            verified=tuple(seen),
+        )
+
+
+class FolderOutput(ManyFiles):
+    """A folder of this machine, with a journal in it and a checksum of each file."""
 
     @classmethod
     def recognizes(cls, rows: Rows, output: Any) -> bool:
@@ -42,8 +130,8 @@ class FolderOutput(Output):
     @contextmanager
     def owned(self) -> Iterator[None]:
         """A context in which no other job writes into the folder."""
+        self.shown = folder = self.plan.place
         self._check_places()
-        folder = self.plan.place
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -53,119 +141,66 @@ class FolderOutput(Output):
 
     def check(self) -> None:
         """Refuse a folder that is read, that another job wrote, or that holds other files."""
-        plan, folder = self.plan, self.plan.place
-        self.job = digest_of([plan.map, os.path.realpath(plan.source), plan.column])
+        folder = self.shown
         self.journal = Journal(folder)
-        known = self.journal.entries
         there = {str(path.relative_to(folder)) for path in in_folder(folder)}
         there |= {name for name in self.parts if (folder / name).exists()}
-        strange = sorted(there - set(known))
-        self.left = sorted((set(known) & there) - set(self.parts))
-        self.replaced = len([name for name in strange if name in self.parts])
-        if plan.overwrite:
-            return
-        if known and self.journal.job != self.job:
-            raise FileError(folder, f"holds what another job wrote; {_WAY_OUT}")
-        for names, what in (
-            (strange, "this job did not write"),
-            (self.left, "are not among what is read now"),
-        ):
-            if names:
-                raise FileError(folder, f"holds files that {what} ({_some(names)}); {_WAY_OUT}")
+        self._check_files(there, set(self.journal.entries), self.journal.job)
 
     def _check_places(self) -> None:
-        plan = self.plan
-        if not plan.place.exists() and not plan.place.parent.is_dir():
-            raise FileError(
-                plan.place, f"the folder {plan.place.parent} does not exist; make it first."
-            )
-        if plan.place.exists() and not plan.place.is_dir():
-            raise FileError(plan.place, "is a file, not a folder; name another.")
-        self.inputs = Inputs(plan.rows, *plan.reads)
-        shards = shards_of(plan.rows)
-        if any(shard.path is not None and Path(shard.path).exists() for shard in shards):
-            self.inputs.refuse_folder(plan.place)
-        self.parts = dict(zip(names_of(shards, plan.place), self._plans(shards), strict=True))
+        plan, folder = self.plan, self.shown
+        if not folder.exists() and not folder.parent.is_dir():
+            raise FileError(folder, f"the folder {folder.parent} does not exist; make it first.")
+        if folder.exists() and not folder.is_dir():
+            raise FileError(folder, "is a file, not a folder; name another.")
+        inputs = Inputs(plan.rows, *plan.reads)
+        if files_of(plan.rows):
+            inputs.refuse_folder(folder)
+        self._name_parts()
         for name in self.parts:
-            self.inputs.refuse(plan.place / name)
-
-    def _plans(self, shards: list[Rows]) -> Iterator[Plan]:
-        first = 0
-        for shard in shards:
-            yield self.plan.of(shard, first)
-            first += shard.shape[0]
+            inputs.refuse(folder / name)
 
     def write(self) -> None:
         """Write what is not finished."""
-        folder, self.found = self.plan.place, 0
         self._remove(self.left)
         self.journal.begin(self.job)
-        self._sums: dict[str, dict[str, Any]] = {}
-        with Batch(self._note) as batch:
+        self._notes: dict[str, dict[str, Any]] = {}
+        with Batch(self._note) as self._batch:
             try:
-                for name, part in self.parts.items():
-                    if self._is_finished(name, part):
-                        self.found += part.shape[0]
-                        part.report(part.shape[0])
-                    else:
-                        self._write(batch, folder / name, name, part)
+                self._write_parts()
             finally:
-                batch.commit()  # what is finished stays, whatever happened to the next
+                self._batch.commit()  # what is finished stays, whatever happened to the next
 
     def _remove(self, names: list[str]) -> None:
         """Remove files of ours that are of no use any more: the user said so."""
         if names:
             self.journal.remove(names)
         for name in names:
-            (self.plan.place / name).unlink(missing_ok=True)
+            self._at(name).unlink(missing_ok=True)
 
-    def _write(self, batch: Batch, target: Path, name: str, part: Plan) -> None:
-        plan = part.digest()
-
+    def _write_part(self, name: str, part: Plan, plan: str) -> None:
         @contextmanager
         def noted(path: Path) -> Iterator[IO[bytes]]:
-            with batch.file(path) as file:
+            with self._batch.file(path) as file:
                 yield file
-                file.flush()
-                self._sums[name] = {"plan": plan, "sum": checksum(file)}
+                self._notes[name] = note_of(file, plan)
 
-        if target.parent != self.plan.place:
+        target = self._at(name)
+        if target.parent != self.shown:
             target.parent.mkdir(parents=True, exist_ok=True)
         write_file(part, target, noted)
-        if batch.due(_BATCH_FILES, _BATCH_SECONDS, _BATCH_BYTES):
-            batch.commit()
+        if self._batch.due(_BATCH_FILES, _BATCH_SECONDS, _BATCH_BYTES):
+            self._batch.commit()
 
     def _note(self, paths: list[Path]) -> None:
-        names = [str(path.relative_to(self.plan.place)) for path in paths]
-        self.journal.add({name: self._sums[name] for name in names})
+        names = [str(path.relative_to(self.shown)) for path in paths]
+        self.journal.add({name: self._notes[name] for name in names})
 
-    def _is_finished(self, name: str, part: Plan) -> bool:
-        """Whether a file is what this plan wrote: known by its bytes."""
-        known = self.journal.entries.get(name)
-        if known is None or known.get("plan") != part.digest():
-            return False
-        try:
-            with open(self.plan.place / name, "rb") as file:
-                return checksum(file) == known.get("sum")
-        except OSError:
-            return False
+    def _is_finished(self, name: str, plan: str) -> bool:
+        return self.journal.is_finished(name, plan)
 
-    def verify(self) -> Written:
-        """Count the rows of all files, and look whether the source is what it was."""
-        plan = self.plan
-        for name, part in self.parts.items():
-            count_rows(part, plan.place / name)
-        plan.rows.check_unchanged()
-        seen = ["rows counted", "source unchanged"]
-        if self.found:
-            seen.append("checksums of what was found")
-        return Written(
-            plan.shape,
-            str(plan.output),
-            found=self.found,
-            replaced=self.replaced,
-            verified=tuple(seen),
-        )
+    def _at(self, name: str) -> Path:
+        return self.plan.place / name
 
 
 _WAY_OUT = "say --overwrite (overwrite=True) to replace it, or name another folder."
@@ -197,7 +232,7 @@ def names_of(shards: list[Rows], folder: Any) -> list[str]:
 
 def _named(shard: Rows) -> Path | None:
     """The file of a shard, wherever it lies; None where it is in none."""
-    place = getattr(shard._file, "place", None)
+    place = getattr(shard.file, "place", None)
     if place is not None:
         return Path("/", place.protocol, place.path.strip("/"))
     path = None if shard.path is None else Path(shard.path).absolute()

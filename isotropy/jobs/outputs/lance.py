@@ -14,12 +14,11 @@ import numpy as np
 from isotropy._optional import require
 from isotropy.io import FileError, Rows
 from isotropy.io.sources.lance import LanceRows, lance_damage
-from isotropy.jobs.journal import Journal
-from isotropy.jobs.outputs import Written
-from isotropy.jobs.outputs.columns import ColumnOutput
+from isotropy.jobs.journal import Journal, note_of
+from isotropy.jobs.outputs import ColumnOutput, Written
+from isotropy.jobs.plan import Plan, digest_of
 from isotropy.storage.errors import damage
 from isotropy.storage.locks import STRAY_PREFIX, owned
-from isotropy.storage.records import checksum
 from isotropy.storage.whole import whole_file
 
 __all__ = ["LanceOutput"]
@@ -79,7 +78,7 @@ class LanceOutput(ColumnOutput):
     def _plan(self) -> str:
         """What the note in the table says: the plan without the version, which is noted apart."""
         plan = self.plan
-        return plan.digest_of_map(plan.rows.name, self.column, plan.shape, plan.dtype.name)
+        return digest_of([plan.map, plan.rows.name, self.column, plan.shape, plan.dtype.name])
 
     def write(self) -> None:
         """Write the parts that are missing, then add all as one column."""
@@ -165,8 +164,8 @@ class LanceOutput(ColumnOutput):
 class _Parts:
     """The corrected rows in files of some 32 MiB, with a journal of those that are whole."""
 
-    def __init__(self, folder: Path, plan: Any) -> None:
-        self._folder, self._plan = folder, plan
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._folder, self._plan, self._digest = folder, plan, plan.digest()
         n, k = plan.shape
         self._step = max(1, _PART_BYTES // (k * plan.dtype.itemsize))
         self._starts = range(0, n, self._step)
@@ -178,7 +177,9 @@ class _Parts:
         except OSError as error:
             raise FileError(self._folder, f"could not be made ({error.strerror}).") from error
         self._journal = Journal(self._folder)
-        done = next((i for i in self._starts if not self._is_finished(i)), self._plan.shape[0])
+        finished = self._journal.is_finished
+        left = (i for i in self._starts if not finished(self._name(i), self._digest))
+        done = next(left, self._plan.shape[0])
         self._plan.report(done)
         held: list[np.ndarray] = []
         for _, block in self._plan.blocks(done):
@@ -196,15 +197,8 @@ class _Parts:
     def _save(self, first: int, rows: np.ndarray) -> None:
         with whole_file(self._folder / self._name(first)) as file:
             np.save(file, np.ascontiguousarray(rows), allow_pickle=False)
-            file.flush()
-            note = {"plan": self._plan.digest(), "sum": checksum(file)}
+            note = note_of(file, self._digest)
         self._journal.add({self._name(first): note})
-
-    def _is_finished(self, first: int) -> bool:
-        known = self._journal.entries.get(self._name(first), {})
-        with suppress(OSError), open(self._folder / self._name(first), "rb") as file:
-            return known.get("plan") == self._plan.digest() and known.get("sum") == checksum(file)
-        return False
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The rows of all parts."""

@@ -15,8 +15,7 @@ from isotropy.io.postgres.catalog import Column, Table, find_table
 from isotropy.io.postgres.server import connected, said_by
 from isotropy.io.postgres.wire import KINDS
 from isotropy.io.sources.postgres import PostgresRows
-from isotropy.jobs.outputs import Written
-from isotropy.jobs.outputs.columns import ColumnOutput
+from isotropy.jobs.outputs import ColumnOutput, Written
 from isotropy.jobs.outputs.postgres_rows import TableRows, patiently
 from isotropy.jobs.plan import digest_of
 
