@@ -140,12 +140,14 @@ def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> I
     ValueError
         Which says what is in the way, and the way out.
     """
+    from isotropy.jobs.places import Inputs
     from isotropy.jobs.plan import digest_of
     from isotropy.storage.locks import owned
     from isotropy.storage.records import planned, written_by
     from isotropy.storage.remote import is_remote, place_of
 
     if is_remote(output):
+        Inputs(*sources).refuse(place_of(output))
         if place_of(output).exists() and not overwrite:
             raise ValueError(f"{output}: exists; say --overwrite to replace it.")
         yield

@@ -341,6 +341,26 @@ def test_a_folder_elsewhere_is_held_to_the_laws_of_outputs(memory, tmp_path):
             correct(other, source, f"{memory}/in/{inside}")
 
 
+def test_what_is_read_is_never_written_however_it_is_named(memory, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    upload(tmp_path / "x.npy", f"{memory}/x.npy")
+    with RowWriter(tmp_path / "x.safetensors", shape=X.shape) as writer:
+        writer.write(X)
+    upload(tmp_path / "x.safetensors", f"{memory}/x.safetensors")
+    before = (tmp_path / "x.npy").read_bytes()
+    here, there = str(tmp_path / "x.npy"), f"file://{tmp_path}/x.npy"
+    for source, output in ((here, there), (there, here), (there, there)):
+        with pytest.raises(FileError, match="is an input too"):
+            correct(MeanRemoval().fit(X), source, output, overwrite=True)
+    assert (tmp_path / "x.npy").read_bytes() == before
+    url = f"{memory}/x.safetensors"
+    from isotropy.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["fit", url, "-o", url, "--overwrite"])
+    assert open_rows(url).shape == X.shape
+
+
 def test_a_job_that_fails_leaves_nothing_elsewhere(memory, tmp_path):
     bad = X.copy()
     bad[1234, 5] = np.nan
