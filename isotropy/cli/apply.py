@@ -46,8 +46,8 @@ def apply(
     from isotropy import load
     from isotropy.cli._progress import counter
     from isotropy.export.parts import knows_queries
-    from isotropy.io import open_rows
     from isotropy.jobs import correct
+    from isotropy.jobs.apply import rows_of
 
     estimator = load(corrector)
     if queries:
@@ -59,7 +59,7 @@ def apply(
         estimator = estimator.for_queries()
     if output is None and new_column is None:
         raise ValueError("--output is missing: a file or folder to write; or --as, for tables.")
-    rows = open_rows(embeddings, column=column)
+    rows = rows_of(embeddings, output, column, new_column)
     with counter("apply", rows.shape[0]) as progress:
         written = correct(
             estimator,

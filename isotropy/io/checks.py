@@ -11,7 +11,7 @@ import numpy as np
 
 from isotropy.storage.errors import FileError
 
-__all__ = ["check_size", "choose", "unusable"]
+__all__ = ["ChoiceError", "check_size", "choose", "unusable"]
 
 Named = str | os.PathLike[str]
 
@@ -53,6 +53,26 @@ def unusable(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
     return None
 
 
+class ChoiceError(FileError):
+    """A file or table has several parts that can be rows, and none was named.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Those that can be rows.
+
+    Examples
+    --------
+    >>> try:
+    ...     choose("x.npz", None, "array", {"a": None, "b": None})
+    ... except ChoiceError as error:
+    ...     print(error, error.names)
+    x.npz: has several arrays of rows; choose one with column (--column): 'a', 'b'. ('a', 'b')
+    """
+
+    names: tuple[str, ...] = ()
+
+
 def choose(path: Named, column: str | None, kind: str, problems: Mapping[str, str | None]) -> str:
     """The name of the rows wanted among those a file holds.
 
@@ -73,9 +93,13 @@ def choose(path: Named, column: str | None, kind: str, problems: Mapping[str, st
         if len(usable) == 1:
             return usable[0]
         if usable:
-            raise FileError(
-                path, f"has several {kind}s of rows; choose one with column: {_listed(usable)}."
+            error = ChoiceError(
+                path,
+                f"has several {kind}s of rows; choose one with column (--column): "
+                f"{_listed(usable)}.",
             )
+            error.names = tuple(usable)
+            raise error
         described = "; ".join(f"{kind} {name!r} {text}" for name, text in problems.items())
         raise FileError(path, f"holds no rows of numbers: {described}.")
     if column not in problems:

@@ -6,12 +6,48 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from isotropy.io import open_rows
+from isotropy.io import Rows, open_rows
+from isotropy.io.checks import ChoiceError
 from isotropy.jobs.outputs import Written, output_of
 from isotropy.jobs.plan import plan_of
 from isotropy.rows.arrays import BadRowError
 
-__all__ = ["correct"]
+__all__ = ["correct", "rows_of"]
+
+
+def rows_of(
+    source: Any, output: Any = None, column: str | None = None, new_column: str | None = None
+) -> Rows:
+    """The rows that a job corrects; its own new column of the table is none of them.
+
+    Parameters
+    ----------
+    source, output, column, new_column
+        As in `correct`.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    FileError
+        As `isotropy.io.open_rows` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isotropy.rows.source import ArrayRows
+    >>> rows_of(ArrayRows(None, None, np.eye(3))).shape
+    (3, 3)
+    """
+    try:
+        return open_rows(source, column=column)
+    except ChoiceError as error:
+        others = [name for name in error.names if name != new_column]
+        if output is not None or len(others) != 1:
+            raise
+        return open_rows(source, column=others[0])
 
 
 def correct(
@@ -78,7 +114,7 @@ def correct(
     [[-1.0, 0.0], [1.0, 0.0]]
     >>> folder.cleanup()
     """
-    rows = open_rows(source, column=column)
+    rows = rows_of(source, output, column, new_column)
     plan = plan_of(
         corrector,
         rows,

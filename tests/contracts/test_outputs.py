@@ -478,3 +478,24 @@ def test_the_folder_of_the_output_must_be_there(tmp_path):
         with pytest.raises(FileError, match="does not exist; make it first"):
             correct(FITTED, job.source, output)
     assert set(os.listdir(tmp_path)) == {"x.npy"}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_files_are_never_written_into_a_table(tmp_path, slash):
+    job = Lance(tmp_path)
+    np.save(tmp_path / "rows.npy", X)
+    before = holding(tmp_path)
+    for name in ("x.lance", "new.lance") if slash else ("x.lance",):
+        with pytest.raises(FileError, match="is a table or dataset"):
+            correct(FITTED, tmp_path / "rows.npy", f"{tmp_path / name}{slash}")
+    assert holding(tmp_path) == before
+    assert len(job.lance.dataset(str(job.source)).to_table()) == 300
+
+
+def test_a_job_s_own_column_does_not_make_its_next_run_ambiguous(tmp_path):
+    job = Lance(tmp_path)
+    first = correct(FITTED, job.source, new_column="white")
+    again = correct(FITTED, job.source, new_column="white")
+    assert (first.found, again.found) == (0, 300)
+    with pytest.raises(FileError, match="choose one with column"):
+        correct(FITTED, job.source, tmp_path / "out.parquet")

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from isotropy.io import FileError, Rows
 from isotropy.io.formats import writable
-from isotropy.io.sources.shards import in_folder
+from isotropy.io.sources.shards import in_folder, is_table
 from isotropy.jobs.journal import JOURNAL, Journal, note_of
 from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.outputs.file import count_rows, write_file
@@ -70,7 +70,11 @@ class ManyFiles(Output):
         if self.plan.overwrite:
             return
         if known and job != self.job:
-            raise FileError(self.shown, f"holds what another job wrote; {_WAY_OUT}")
+            raise FileError(
+                self.shown,
+                "holds what another job wrote: with another corrector (or one fitted anew), from "
+                f"another source or pattern, or with another --as; {_WAY_OUT}",
+            )
         for names, what in (
             (strange, "this job did not write"),
             (self.left, "are not among what is read now"),
@@ -156,6 +160,12 @@ class FolderOutput(ManyFiles):
         inputs = Inputs(plan.rows, *plan.reads)
         if files_of(plan.rows):
             inputs.refuse_folder(folder)
+        if is_table(folder) or folder.suffix == ".lance":
+            raise FileError(
+                folder,
+                "is a table or dataset, not a folder of files; name another folder, or, for a new "
+                "column of the table that is read, no output but --as (new_column=).",
+            )
         self._name_parts()
         for name in self.parts:
             inputs.refuse(folder / name)
