@@ -83,8 +83,11 @@ class AutoCorrector(AffineCorrector):
     Notes
     -----
     All candidates are solved from one set of moments: n d^2 + O(d^3), and with texts or labels the
-    cosines of 3,000 rows for each candidate. Over seven STS sets and eight layers of MiniLM,
-    `benchmarks/choose.py` has the distance of the choices to the best of 24 settings.
+    cosines of 3,000 rows for each candidate.
+
+    **The choice by texts is for graded similarity.** Where rows are clustered or classified it did
+    harm in most cells that `benchmarks/choose.py` measures, by up to half the V-measure of k-means;
+    the README has the table. Give labels of the task, or leave the texts out.
 
     Files hold the choice and its report, so that `partial_fit` goes on with what was chosen.
 
