@@ -11,11 +11,11 @@ import argparse
 import json
 import tempfile
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from _common import report, yes_or_no
-from choose import SUBSETS, all_layers, cosines, wmean
 from scipy.stats import spearmanr
 
 from isotropy import (
@@ -32,6 +32,62 @@ from isotropy import (
 )
 from isotropy.evaluate import read_task
 from isotropy.ranking import spearman, unit
+
+# Sizes of the subsets of a year, one behind the other in its file (SemEval).
+SUBSETS = {
+    "sts12-test": (750, 750, 459, 750, 399),
+    "sts13-test": (189, 750, 561),
+    "sts14-test": (450, 300, 750, 750, 750, 750),
+    "sts15-test": (375, 750, 375, 750, 750),
+}
+
+
+def all_layers(cache, name, texts, length=128):
+    """(7, n, d): mean-pooled hidden states of every layer, in one forward pass."""
+    path = cache / f"{name}.npy"
+    if path.is_file():
+        return np.load(path)
+    import torch
+
+    from isotropy.encoders._models import load
+
+    model = load("minilm", "cpu")
+    tokenizer, body = model.tokenizer, model[0].auto_model.eval()
+    order, out = np.argsort([-len(text) for text in texts]), None
+    for start in range(0, len(texts), 64):
+        some = order[start : start + 64]
+        batch = tokenizer(
+            [texts[i] for i in some],
+            padding=True,
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            states = body(**batch, output_hidden_states=True).hidden_states
+        mask = batch["attention_mask"][..., None].float()
+        pooled = torch.stack([(state * mask).sum(1) / mask.sum(1) for state in states]).numpy()
+        if out is None:
+            out = np.empty((len(states), len(texts), pooled.shape[2]), np.float32)
+        out[:, some] = pooled
+    np.save(path, out)
+    return out
+
+
+def wmean(found, task):
+    """Spearman of each subset, weighted by size; NaN where the subsets are not known."""
+    sizes = SUBSETS.get(task.name)
+    if sizes is None:
+        return np.nan
+    ends = np.cumsum([0, *sizes])
+    each = [spearman(found[a:b], task.labels[a:b]) for a, b in pairwise(ends)]
+    return 100 * np.average(each, weights=sizes)
+
+
+def cosines(rows, pairs):
+    rows = unit(rows)
+    return np.einsum("ij,ij->i", rows[pairs[:, 0]], rows[pairs[:, 1]])
+
 
 INNER = range(6)
 
