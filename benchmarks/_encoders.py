@@ -180,7 +180,6 @@ TRAINED: dict[str, tuple[int, float, Any, Any, int, float]] = {
     "distilled .01, 4 layers": (4, 0.0, lambda: distilled(0.01), beside, 80, 2e-4),
     "cosent, 6 layers": (6, 0.0, lambda: cosent, scored, 100, 1e-4),
     "infonce .02, 4 layers": (4, 0.0, lambda: info_nce(0.02), beside, 60, 1e-4),
-    "distilled .02, 3 layers shifted": (3, 6.0, lambda: distilled(0.02), headlines, 80, 2e-4),
     "cosent, 4 layers": (4, 0.0, lambda: cosent, scored, 80, 1e-4),
     "infonce .01, 6 layers shifted": (6, 6.0, lambda: info_nce(0.01), headlines, 40, 5e-5),
 }

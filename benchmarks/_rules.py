@@ -10,10 +10,10 @@ import numpy as np
 # The share of ten nearest neighbours that full whitening leaves as centring has them. Where most
 # stay, directions are used evenly: the encoder was trained to that, and is left alone.
 KEPT = "same centred full"
-THRESHOLDS = (0.0, 0.62, 0.65, 0.68, 0.71, 0.74, 0.77)
+THRESHOLDS = (0.65, 0.68, 0.71, 0.74)
 STRONG = ("raw", "centred", "power .25", "power .5", "power .75", "power 1", "origin .25",
           "origin .5", "origin tapered .5", "origin tapered 1")  # fmt: skip
-MILD = ("raw", "half centred", "centred", "power .25", "origin .25")
+MILD = ("raw", "power .25")
 HARM = 20.0  # what a point of harm weighs against a point of regret
 
 
