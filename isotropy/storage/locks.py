@@ -170,6 +170,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     if now - _swept.get(folder, -_SWEEP_SECONDS) < _SWEEP_SECONDS:
         return
     _swept[folder] = now
+    # Whoever may not list the folder leaves the strays to who may.
     with suppress(OSError), os.scandir(folder) as entries:
         names = [
             entry.path

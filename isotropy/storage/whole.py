@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -185,16 +186,26 @@ def sync_folder(folder: Path) -> None:
     ----------
     folder : Path
 
+    Raises
+    ------
+    FileError
+        If they cannot get there.
+
     Examples
     --------
     >>> sync_folder(Path("."))
     """
-    with suppress(OSError):
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except OSError:  # a folder that is only written to; Windows opens none
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # others say only that this file system syncs no folders
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise FileError(folder, f"could not be written ({error.strerror}).") from error
+    finally:
+        os.close(descriptor)
 
 
 class _Temporary:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -345,6 +347,19 @@ def test_a_temporary_file_has_the_mode_of_the_file_it_replaces_from_its_first_by
             assert path.stat().st_mode & 0o777 == (mode or 0o644)
     finally:
         os.umask(old)
+
+
+def test_names_that_do_not_reach_the_disk_are_told(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def broken(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(FileError, match="Input/output error"):
+        File(tmp_path).correct()
 
 
 def test_a_link_is_written_through(tmp_path):

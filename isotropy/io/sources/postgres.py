@@ -12,7 +12,7 @@ import numpy as np
 from isotropy._optional import require
 from isotropy.io.checks import choose
 from isotropy.io.postgres.catalog import Column, Table, find_table
-from isotropy.io.postgres.server import Place, connected, is_database, place_of
+from isotropy.io.postgres.server import TablePlace, connected, is_database, table_place
 from isotropy.io.postgres.wire import KINDS, VectorError, decode, fetched, width
 from isotropy.io.sources import Source
 from isotropy.rows.source import Rows
@@ -29,7 +29,7 @@ def read_postgres(url: str, column: str | None) -> PostgresRows:
     Ordered by the primary key, or another unique one; without any, as they lie in the table. Rows
     without a vector are left out.
     """
-    place = place_of(url)
+    place = table_place(url)
     with connected(place) as connection, _snapshot(connection):
         table = find_table(connection, place)
         problems = {
@@ -64,7 +64,7 @@ def _mark(connection: Any, table: Table, column: Column) -> tuple[int, list[Any]
     return n, [table.oid, column.number, newest, total, *files]
 
 
-def _first_width(connection: Any, place: Place, table: Table, column: Column) -> int:
+def _first_width(connection: Any, place: TablePlace, table: Table, column: Column) -> int:
     query = _select("{c}", table, column, "ORDER BY {order} LIMIT 1")
     for (value,) in fetched(connection, query):
         assert value is not None
@@ -87,7 +87,7 @@ class PostgresRows(Rows):
 
     Parameters
     ----------
-    place : Place
+    place : TablePlace
     table : Table
         As it was when the rows were opened.
     column : Column
@@ -98,7 +98,12 @@ class PostgresRows(Rows):
     """
 
     def __init__(
-        self, place: Place, table: Table, column: Column, shape: tuple[int, int], mark: list[Any]
+        self,
+        place: TablePlace,
+        table: Table,
+        column: Column,
+        shape: tuple[int, int],
+        mark: list[Any],
     ) -> None:
         super().__init__(place.shown, column.name, shape, KINDS[column.kind])
         self.place, self.table, self.column, self._mark = place, table, column, mark

@@ -16,7 +16,7 @@ from isotropy.io.postgres.server import connected, said_by
 from isotropy.io.postgres.wire import KINDS
 from isotropy.io.sources.postgres import PostgresRows
 from isotropy.jobs.outputs import ColumnOutput, Written
-from isotropy.jobs.outputs.postgres_rows import TableRows, patiently
+from isotropy.jobs.outputs.postgres_rows import Correction, patiently
 from isotropy.jobs.plan import digest_of
 
 __all__ = ["PostgresOutput"]
@@ -44,7 +44,7 @@ class PostgresOutput(ColumnOutput):
     connection: Any
     table: Table
     target: Column | None
-    filled: TableRows
+    filled: Correction
     replaces = False
 
     @classmethod
@@ -157,7 +157,7 @@ class PostgresOutput(ColumnOutput):
         elif self.replaces:
             self._marked(_UNDER_WAY)
         plan, rows = self.plan, self.rows
-        self.filled = TableRows(
+        self.filled = Correction(
             self.connection,
             rows.place,
             self.table,

@@ -22,13 +22,13 @@ import numpy as np
 from isotropy._optional import require
 from isotropy.io import FileError
 from isotropy.io.postgres.catalog import Column, Part, Table
-from isotropy.io.postgres.server import Place, connected
+from isotropy.io.postgres.server import TablePlace, connected
 from isotropy.io.postgres.wire import KINDS, VectorError, decode, encode, fetched
 from isotropy.jobs.plan import Apply
 from isotropy.rows.arrays import BadRowError
 from isotropy.rows.lanes import prefetch
 
-__all__ = ["Counts", "TableRows", "patiently"]
+__all__ = ["Correction", "patiently"]
 
 _BATCH_BYTES = 6 * 2**20
 _PASSES = 10
@@ -77,8 +77,8 @@ OR xmin::text = ANY({running}))
 Result = TypeVar("Result")
 
 
-def patiently(work: Callable[[], Result], seconds: float | None = None) -> Result:
-    """The result of `work`, tried again as long as a lock is not to be had.
+def patiently(work: Callable[[], Result]) -> Result:
+    """The result of `work`, tried again for a minute while a lock is not to be had.
 
     Between two tries nothing is waited for, so that others who want the table get at it.
 
@@ -86,15 +86,13 @@ def patiently(work: Callable[[], Result], seconds: float | None = None) -> Resul
     ----------
     work : callable
         One transaction, with a short ``lock_timeout``.
-    seconds : float, optional
-        How long to go on; a minute by default.
 
     Returns
     -------
     object
     """
     refused = require("psycopg", extra="postgres").errors.LockNotAvailable
-    deadline, pause = time.monotonic() + (_WAIT if seconds is None else seconds), 0.1
+    deadline, pause = time.monotonic() + _WAIT, 0.1
     while True:
         try:
             return work()
@@ -105,7 +103,7 @@ def patiently(work: Callable[[], Result], seconds: float | None = None) -> Resul
         pause = min(2 * pause, 2.0)
 
 
-class Counts(NamedTuple):
+class _Counts(NamedTuple):
     """What a table holds, at one moment.
 
     Parameters
@@ -134,22 +132,20 @@ class _Moment(NamedTuple):
     parts: list[Part]
 
 
-class TableRows:
-    """The rows of a table that get a corrected vector.
+class Correction:
+    """The correction of all rows of a table, and what came of it.
 
     Parameters
     ----------
     connection : psycopg.Connection
         To write with.
-    place : Place
+    place : TablePlace
     table : Table
     source, target : Column
     apply : callable
         Corrects a block of rows.
-    k : int
-        Numbers in a corrected row.
-    d : int
-        Numbers in a row.
+    shape : tuple of int
+        (d, k): numbers in a row, and in a corrected one.
     report : callable
         Called with the number of rows looked at.
 
@@ -163,7 +159,7 @@ class TableRows:
     def __init__(
         self,
         connection: Any,
-        place: Place,
+        place: TablePlace,
         table: Table,
         source: Column,
         target: Column,
@@ -197,20 +193,20 @@ class TableRows:
             if left:  # others hold them
                 time.sleep(min(0.02 * 2**turn, 0.5))
 
-    def count(self) -> Counts:
+    def count(self) -> _Counts:
         """What the table holds now."""
         sql, which = self._sql, self._which()
         parts = [
             self._query(_COUNT, part=part.sql, which=which)
             for part in self._table.parts(self._connection)
         ]
-        names = [sql.Identifier(name) for name in Counts._fields]
+        names = [sql.Identifier(name) for name in _Counts._fields]
         total = sql.SQL("SELECT {} FROM ({}) AS parts({})").format(
             sql.SQL(", ").join(sql.SQL("sum({})::bigint").format(name) for name in names),
             sql.SQL(" UNION ALL ").join(parts),
             sql.SQL(", ").join(names),
         )
-        return Counts(*self._connection.execute(total).fetchone())
+        return _Counts(*self._connection.execute(total).fetchone())
 
     def _query(self, text: str, **more: Any) -> Any:
         name = self._sql.Identifier
