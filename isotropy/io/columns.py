@@ -20,6 +20,7 @@ __all__ = [
     "appender",
     "batches_after",
     "matrix_of",
+    "no_rows",
     "refusal",
     "schema_of",
     "table_damage",
@@ -138,7 +139,7 @@ def table_rows(
     """The rows of the list column, `column` or the only one, of a table of n rows."""
     with table_damage(path, "table"):
         names = schema.names
-        problems = {field.name: _problem(field.type) for field in schema}
+        problems = {field.name: no_rows(field.type) for field in schema}
     if n < 0:
         raise FileError(path, f"is damaged: it declares {n} rows.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -167,7 +168,8 @@ def _first_length(path: Any, name: str, n: int, batches: Batches) -> int:
     return int(length)
 
 
-def _problem(kind: Any) -> str | None:
+def no_rows(kind: Any) -> str | None:
+    """Why a column of this Arrow type cannot hold rows; None where it can."""
     types = require("pyarrow", extra="io").types
     if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
         return f"is of type {kind}, not lists of numbers"

@@ -13,6 +13,7 @@ import numpy as np
 
 from isotropy._optional import require
 from isotropy.io import FileError, Rows
+from isotropy.io.columns import no_rows
 from isotropy.io.sources.lance import LanceRows, lance_damage
 from isotropy.jobs.journal import Journal, note_of
 from isotropy.jobs.outputs import ColumnOutput, Written
@@ -61,6 +62,15 @@ class LanceOutput(ColumnOutput):
             return
         if column == rows.name:
             raise FileError(path, f"column {column!r} is the one that is read; name another.")
+        if not column.isprintable() or column.startswith("_row") or {".", "`"} & {*column}:
+            # Lance adds a column of a name that it uses itself, and cannot open the table again.
+            raise FileError(
+                path,
+                f"{column!r} is no name for a column: it begins with _row, or holds a dot, a "
+                "backtick or what cannot be printed. Name another.",
+            )
+        if self.there and (problem := no_rows(now.schema.field(column).type)):
+            raise FileError(path, f"has a column {column!r}, which {problem}; name another.")
         if self.there and not self.plan.overwrite:
             raise FileError(
                 path,
