@@ -46,10 +46,19 @@ def test_a_lance_table_gets_a_corrected_column(table, fitted):
 
 
 def test_a_lance_column_that_exists_is_refused(table, fitted):
-    with pytest.raises(FileError, match="has a column 'id' already"):
-        correct(fitted, table, new_column="id")
+    for overwrite in (False, True):
+        with pytest.raises(FileError, match="has a column 'id', which is of type int64"):
+            correct(fitted, table, new_column="id", overwrite=overwrite)
     with pytest.raises(ValueError, match="new_column is missing"):
         correct(fitted, table)
+
+
+@pytest.mark.parametrize("name", ["_rowid", "_row_created_at_version", "a.b", "a`b", "a\nb"])
+def test_a_name_that_would_ruin_the_lance_table_is_refused(table, fitted, name):
+    with pytest.raises(FileError, match="is no name for a column") as refused:
+        correct(fitted, table, new_column=name, overwrite=True)
+    assert "\n" not in str(refused.value)
+    assert open_rows(table).shape == (500, 8)
 
 
 def test_a_bad_row_of_lance_leaves_the_table_as_it_was(tmp_path, fitted):

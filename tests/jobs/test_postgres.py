@@ -170,7 +170,8 @@ def test_every_type_that_postgresql_sorts_is_a_key(base, fitted, kind):
     assert sorted(read[:, 0]) == list(range(n))
     again = np.concatenate(list(open_rows(f"{base}#items").blocks(7, start=1)))
     np.testing.assert_array_equal(again, read[1:])
-    assert correct(corrector, f"{base}#items", column="v", new_column="white").shape == (n, 2)
+    for found in (0, n):  # the same again, now with two columns to choose from
+        assert correct(corrector, f"{base}#items", new_column="white").found == found
     agree(base, corrector, order="k")
 
 
@@ -692,6 +693,18 @@ def test_a_role_that_may_not_create_is_told_the_way_out(url, role, fitted):
 
 
 # -- Servers that fail ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["new.white := null", "new.white := old.v"])
+def test_what_a_trigger_changes_is_not_called_written(url, other, change):
+    run(
+        url,
+        f"ALTER TABLE items ADD COLUMN white vector({D}); CREATE FUNCTION meddle() RETURNS trigger "
+        f"AS $$ BEGIN {change}; RETURN new; END $$ LANGUAGE plpgsql; CREATE TRIGGER m BEFORE "
+        "UPDATE ON items FOR EACH ROW EXECUTE FUNCTION meddle()",
+    )
+    told = said(other, f"{url}#items", column="v", new_column="white", overwrite=True)
+    assert "a trigger of the table (m) changes what is written" in told
 
 
 def test_a_lost_connection_loses_no_row_and_writes_none_twice(url, fitted, before_batch):

@@ -54,7 +54,8 @@ class Written(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        told = f"{self.shape[0]:,} rows of {self.shape[1]} dimensions written to {self.where}"
+        n = max(self.shape[0] - self.missed, 0)
+        told = f"{n:,} rows of {self.shape[1]} dimensions written to {self.where}"
         for number, what in (
             (self.found, "found written already"),
             (self.changed, "changed meanwhile and corrected again"),
@@ -66,8 +67,9 @@ class Written(NamedTuple):
         told += f" and verified: {', '.join(self.verified)}" if self.verified else ""
         if self.missed:
             told += (
-                f"; {self.missed:,} rows were locked or changed by others to the last and are NOT "
-                "corrected: run the same again for them"
+                f"; {self.missed:,} rows were locked or changed by others to the last, or "
+                "kept as they are by a trigger or policy, and are NOT corrected: run the same "
+                "again for them"
             )
         return ". ".join([told, *self.notes])
 

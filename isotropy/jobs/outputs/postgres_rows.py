@@ -61,6 +61,12 @@ WITH free AS (
     WHERE pg_relation_filenode({oid}::oid::regclass) = {file} FOR NO KEY UPDATE OF t SKIP LOCKED)
 UPDATE ONLY {part} t SET {target} = free.value FROM free WHERE t.ctid = free.place
 """
+# What a trigger made of it; only where there is one, for it takes time.
+_CHANGED = " RETURNING t.{target}::text IS DISTINCT FROM free.value::text"
+_TRIGGERS = """
+SELECT DISTINCT tgname FROM pg_trigger WHERE tgrelid = ANY(%s::oid[]) AND tgenabled <> 'D'
+AND NOT tgisinternal AND tgtype & 19 = 19 ORDER BY tgname
+"""
 _COUNT = """
 SELECT count(*) FILTER (WHERE {source} IS NOT NULL), count(*) FILTER (WHERE {source} IS NULL),
     count(*) FILTER (WHERE ({source} IS NULL) <> ({target} IS NULL)),
@@ -171,6 +177,7 @@ class Correction:
         self._source, self._target, self._apply = source, target, apply
         (self._d, self._k), self._report = shape, report
         self._ours: list[str] = []
+        self._triggers: list[str] = []
         self._moment: _Moment | None = None
         self.found = self.written = self.changed = self.missed = 0
         self._sql = require("psycopg", extra="postgres").sql
@@ -181,6 +188,10 @@ class Correction:
         self._connection.execute(
             self._sql.SQL(_WRITER).format(type=self._sql.Identifier(*self._target.type))
         )
+        found = self._connection.execute(
+            _TRIGGERS, [[part.oid for part in self._table.parts(self._connection)]]
+        )
+        self._triggers = [name for (name,) in found]
         for turn in range(_PASSES):
             before = self._now()
             left = self._pass(first=turn == 0)
@@ -354,11 +365,21 @@ class Correction:
             ):
                 for row in todo:
                     copy.write_row(row)
-            done: int = connection.execute(
+            written = connection.execute(
                 self._query(
-                    _WRITE, part=part.sql, oid=sql.Literal(part.oid), file=sql.Literal(part.file)
+                    _WRITE + _CHANGED * bool(self._triggers),
+                    part=part.sql,
+                    oid=sql.Literal(part.oid),
+                    file=sql.Literal(part.file),
                 )
-            ).rowcount
+            )
+            done: int = written.rowcount
+            if self._triggers and any(changed for (changed,) in written):
+                raise FileError(
+                    self._place.shown,
+                    f"a trigger of the table ({', '.join(self._triggers)}) changes what is written "
+                    "to it; disable that for the time of this job",
+                )
             (number,) = connection.execute("SELECT txid_current()").fetchone()
         self._ours.append(str(number % 2**32))
         return done
