@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,6 +58,8 @@ class Journal:
         self.path = folder / JOURNAL
         self.job: str | None = None
         self.entries: dict[str, dict[str, Any]] = {}
+        self._sums: dict[str, set[str]] = {}
+        self._there: dict[str, str | None] = {}
         for number, line in enumerate(self._lines()):
             said = _said(line)
             if said is None and number == 0:
@@ -74,6 +77,9 @@ class Journal:
     def _take(self, said: dict[str, Any]) -> None:
         self.job = said.get("job", self.job)
         self.entries.update(said.get("files", {}))
+        for name, note in said.get("files", {}).items():
+            self._sums.setdefault(name, set()).add(str(note.get("sum")))
+            self._there.pop(name, None)
         for name in said.get("removed", ()):
             self.entries.pop(name, None)
 
@@ -92,13 +98,31 @@ class Journal:
         bool
         """
         known = self.entries.get(name, {})
-        if known.get("plan") != plan:
-            return False
-        try:
-            with open(self.path.parent / name, "rb") as file:
-                return known.get("sum") == checksum(file)
-        except OSError:  # gone, or not to be read: it is written again, or that fails
-            return False
+        return known.get("plan") == plan and known.get("sum") == self._sum(name)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a file is what was ever noted of it: nobody else changed it.
+
+        A job may have been killed between a note and the change that it speaks of.
+
+        Parameters
+        ----------
+        name : str
+            In the folder.
+
+        Returns
+        -------
+        bool
+        """
+        return self._sum(name) in self._sums.get(name, ())
+
+    def _sum(self, name: str) -> str | None:
+        """The checksum that a file has, read once; None where it is gone or not to be read."""
+        if name not in self._there:
+            self._there[name] = None
+            with suppress(OSError), open(self.path.parent / name, "rb") as file:
+                self._there[name] = checksum(file)
+        return self._there[name]
 
     def begin(self, job: str) -> None:
         """Note that a job writes from now on.

@@ -75,8 +75,6 @@ class Inputs:
             self._folders.append(Path(os.path.realpath(path)))
 
     def _add_place(self, place: Place) -> None:
-        if (path := _here(place)) is not None:
-            self._add_path(path)
         self._keys.add((place.protocol, place.key))
 
     def refuse(self, output: Path | Place) -> None:
@@ -93,11 +91,8 @@ class Inputs:
             Which says what it is or where it lies.
         """
         if isinstance(output, Place):
-            path = _here(output)
-            if path is None:
-                self._refuse_elsewhere(output)
-                return
-            output = path
+            self._refuse_elsewhere(output)
+            return
         real = Path(os.path.realpath(output))
         if str(real) in self._names or self._is_read(real):
             raise FileError(output, "is an input too; choose another name for the output.")
@@ -201,11 +196,6 @@ def files_of(rows: Rows) -> list[Path]:
 def _would_be_read(path: Path, folder: Path) -> bool:
     """Whether a folder's readers would take this file for one of embeddings."""
     return is_table(folder) or is_rows(str(path.relative_to(folder)))
-
-
-def _here(place: Place) -> Path | None:
-    """The path of what lies on this machine after all, as ``file://`` does."""
-    return Path(place.key) if place.protocol == "file" else None
 
 
 def _matches(path: Path, pattern: Path) -> bool:

@@ -322,8 +322,11 @@ def test_a_folder_elsewhere_is_held_to_the_laws_of_outputs(memory, tmp_path):
     wanted = other.transform(X[:2000])
     np.testing.assert_allclose(open_rows(output).in_memory(), wanted, atol=1e-6)
     system = fsspec.filesystem("memory")
-    system.pipe("/here/out/p1.npy", b"damaged")
-    assert correct(other, source, output).found == 1000
+    system.pipe("/here/out/p1.npy", b"another's")
+    with pytest.raises(FileError, match=r"changed since this job wrote them .p1.npy"):
+        correct(other, source, output)
+    assert system.cat("/here/out/p1.npy") == b"another's"
+    assert correct(other, source, output, overwrite=True).found == 1000
     np.testing.assert_allclose(open_rows(output).in_memory(), wanted, atol=1e-6)
     system.rm("/here/in/p1.npy")
     with pytest.raises(FileError, match=r"not among what is read now .p1.npy"):
@@ -341,24 +344,36 @@ def test_a_folder_elsewhere_is_held_to_the_laws_of_outputs(memory, tmp_path):
             correct(other, source, f"{memory}/in/{inside}")
 
 
-def test_what_is_read_is_never_written_however_it_is_named(memory, tmp_path):
-    np.save(tmp_path / "x.npy", X)
-    upload(tmp_path / "x.npy", f"{memory}/x.npy")
+def test_a_command_does_not_write_what_it_reads_elsewhere(memory, tmp_path):
     with RowWriter(tmp_path / "x.safetensors", shape=X.shape) as writer:
         writer.write(X)
     upload(tmp_path / "x.safetensors", f"{memory}/x.safetensors")
-    before = (tmp_path / "x.npy").read_bytes()
-    here, there = str(tmp_path / "x.npy"), f"file://{tmp_path}/x.npy"
-    for source, output in ((here, there), (there, here), (there, there)):
-        with pytest.raises(FileError, match="is an input too"):
-            correct(MeanRemoval().fit(X), source, output, overwrite=True)
-    assert (tmp_path / "x.npy").read_bytes() == before
     url = f"{memory}/x.safetensors"
     from isotropy.cli import main
 
     with pytest.raises(SystemExit):
         main(["fit", url, "-o", url, "--overwrite"])
     assert open_rows(url).shape == X.shape
+
+
+def test_a_job_that_is_killed_elsewhere_is_gone_on_with(memory, tmp_path, monkeypatch):
+    from isotropy.jobs.outputs import remote
+
+    for part in range(3):
+        np.save(tmp_path / f"p{part}.npy", X[part * 1000 : part * 1000 + 1000])
+    fitted, real = MeanRemoval().fit(X), remote.RemoteFolder._save_record
+
+    def killed(folder):
+        if folder.record["p1.npy"]["mark"]:
+            raise KeyboardInterrupt
+        real(folder)
+
+    monkeypatch.setattr(remote.RemoteFolder, "_save_record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        correct(fitted, tmp_path, f"{memory}/out/")
+    monkeypatch.undo()
+    assert correct(fitted, tmp_path, f"{memory}/out/").shape == X.shape
+    np.testing.assert_allclose(open_rows(f"{memory}/out/").in_memory(), fitted.transform(X))
 
 
 def test_a_job_that_fails_leaves_nothing_elsewhere(memory, tmp_path):

@@ -65,8 +65,10 @@ class ManyFiles(Output):
             That job.
         """
         strange = sorted(there - known)
-        self.left = sorted((known & there) - set(self.parts))
-        self.replaced = len([name for name in strange if name in self.parts])
+        changed = sorted(name for name in known & there if not self._is_ours(name))
+        # What is of no use any more is removed, but not what others made of it.
+        self.left = sorted((known & there) - set(self.parts) - set(changed))
+        self.replaced = len([name for name in (*strange, *changed) if name in self.parts])
         if self.plan.overwrite:
             return
         if known and job != self.job:
@@ -77,6 +79,7 @@ class ManyFiles(Output):
             )
         for names, what in (
             (strange, "this job did not write"),
+            (changed, "changed since this job wrote them"),
             (self.left, "are not among what is read now"),
         ):
             if names:
@@ -91,6 +94,10 @@ class ManyFiles(Output):
                 part.report(part.shape[0])
             else:
                 self._write_part(name, part, plan)
+
+    @abstractmethod
+    def _is_ours(self, name: str) -> bool:
+        """Whether a file that was noted is as it was written."""
 
     @abstractmethod
     def _is_finished(self, name: str, plan: str) -> bool:
@@ -206,6 +213,9 @@ class FolderOutput(ManyFiles):
         names = [str(path.relative_to(self.shown)) for path in paths]
         self.journal.add({name: self._notes[name] for name in names})
 
+    def _is_ours(self, name: str) -> bool:
+        return self.journal.is_ours(name)
+
     def _is_finished(self, name: str, plan: str) -> bool:
         return self.journal.is_finished(name, plan)
 
@@ -245,5 +255,6 @@ def _named(shard: Rows) -> Path | None:
     place = getattr(shard.file, "place", None)
     if place is not None:
         return Path("/", place.protocol, place.path.strip("/"))
-    path = None if shard.path is None else Path(shard.path).absolute()
-    return path if path is not None and path.exists() else None
+    if shard.path is None or not Path(shard.path).exists():
+        return None
+    return Path(os.path.abspath(shard.path))  # without "..", which would lead out of the folder

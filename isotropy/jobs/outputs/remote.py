@@ -81,14 +81,19 @@ class RemoteFolder(ManyFiles):
         for name in self.parts:
             inputs.refuse(self._place(name))
         self.record, job = self._read_record()
-        self._check_files(self._there(), set(self.record), job)
+        there = self._there()
+        self.marks = {name: mark_of(self._place(name).info()) for name in there & set(self.record)}
+        self._check_files(there, set(self.record), job)
 
     def write(self) -> None:
         """Write what is not finished."""
         for name in self.left:  # of ours, and of no use any more: the user said so
             self.folder.tried(partial(self.folder.system.rm_file, self._place(name).key))
             del self.record[name]
-        self._saved = time.monotonic()
+        for name, part in self.parts.items():
+            if not self._is_finished(name, part.digest()):
+                self.record[name] = {"plan": None, "mark": None}
+        self._save_record()  # should this job be killed, what it wrote is known as ours
         try:
             self._write_parts()
         finally:
@@ -102,10 +107,11 @@ class RemoteFolder(ManyFiles):
             self._save_record()
 
     def _is_finished(self, name: str, plan: str) -> bool:
-        known, place = self.record.get(name, {}), self._place(name)
-        if known.get("plan") != plan or not place.exists():
-            return False
-        return bool(mark_of(place.info()) == known.get("mark"))
+        known = self.record.get(name, {})
+        return known.get("plan") == plan and known.get("mark") == self.marks.get(name)
+
+    def _is_ours(self, name: str) -> bool:
+        return self.record[name].get("mark") in (None, self.marks[name])
 
     def _place(self, name: str) -> Place:
         return self.folder.at(f"{self.folder.key.rstrip('/')}/{name}")
