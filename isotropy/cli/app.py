@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -94,13 +96,41 @@ def _end_by_exception() -> None:
     """Let the command clean up when it is told to end, as it does when it is interrupted."""
 
     def end(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise SystemExit(128 + number)
+        raise _ToldToEnd(number)
 
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
                 signal.signal(getattr(signal, name), end)
+
+
+class _ToldToEnd(SystemExit):
+    """A signal came; the exit code is 128 and its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+@contextmanager
+def _signals_arrive() -> Iterator[None]:
+    """Send a signal again whose exception came in a destructor, where Python has to drop it."""
+
+    def dropped(found: Any) -> None:
+        error = found.exc_value
+        if not isinstance(error, _ToldToEnd | KeyboardInterrupt):
+            before(found)
+            return
+        number = error.number if isinstance(error, _ToldToEnd) else signal.SIGINT
+        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    before, sys.unraisablehook = sys.unraisablehook, dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def main(args: list[str] | None = None) -> None:
@@ -134,7 +164,7 @@ def main(args: list[str] | None = None) -> None:
             told.add(str(message))
             typer.echo(f"isotropy: note: {masked(str(message), typed)}", err=True)
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals_arrive():
         warnings.showwarning = note
         try:
             _end_by_exception()

@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar, cast
 
 from isotropy._optional import require
 from isotropy.storage.errors import FileError
+from isotropy.storage.locks import STRAY_PREFIX, hold, sweep
 from isotropy.storage.secrets import Address
 
 __all__ = ["Place", "address_of", "is_remote", "located", "place_of"]
@@ -160,6 +161,15 @@ def place_of(given: Any) -> Place:
     return place
 
 
+@contextmanager
+def _local_file() -> Iterator[IO[bytes]]:
+    """A temporary file, locked while in use: that of a killed process is swept by the next."""
+    sweep(tempfile.gettempdir())
+    with tempfile.NamedTemporaryFile(prefix=STRAY_PREFIX, suffix=".tmp") as file:
+        hold(file.fileno())
+        yield cast(IO[bytes], file)
+
+
 class Place:
     """A file or a folder elsewhere.
 
@@ -233,18 +243,17 @@ class Place:
     def writing(self) -> Iterator[IO[bytes]]:
         """A local file, which is sent there, whole, when the block ends well."""
         self.check_writable()
-        with tempfile.NamedTemporaryFile(prefix="isotropy-") as file:
-            yield cast(IO[bytes], file)
+        with _local_file() as file:
+            yield file
             file.flush()
             self.tried(lambda: self._put(file.name), _FIRST_TRIES)
 
     @contextmanager
     def fetched(self) -> Iterator[Path]:
         """A local copy, for as long as the block lasts."""
-        with tempfile.TemporaryDirectory(prefix="isotropy-") as folder:
-            path = Path(folder, self.name or "file")
-            self.tried(lambda: self.system.get_file(self.key, str(path)), _FIRST_TRIES)
-            yield path
+        with _local_file() as file:
+            self.tried(lambda: self.system.get_file(self.key, file.name), _FIRST_TRIES)
+            yield Path(file.name)
 
     def check_writable(self) -> None:
         """Raise a `FileError` where nothing can be written."""

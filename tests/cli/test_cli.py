@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +188,25 @@ def test_an_interrupted_command_ends_without_a_traceback(run, rows, at, monkeypa
     monkeypatch.setattr(at, interrupt)
     Path("c.safetensors").touch()
     run("apply", "c.safetensors", "rows.npy", "-o", "out.npy", code=130)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_in_a_destructor_ends_the_command_too(run, sent, monkeypatch, capsys):
+    class Dropped:
+        def __del__(self):
+            signal.raise_signal(sent)
+
+    def work(*args, **options):
+        Dropped()
+        time.sleep(20)
+
+    before = signal.getsignal(sent)
+    monkeypatch.setattr("isotropy.cli.app.app", work)
+    try:
+        run("score", "rows.npy", code=128 + sent)
+    finally:
+        signal.signal(sent, before)
+    assert "ignored" not in capsys.readouterr().err
 
 
 def test_notes_of_dropped_directions_go_to_stderr_once(rows, tmp_path):
