@@ -40,9 +40,9 @@ def rows_or_moments(source: str, column: str | None = None) -> Any:
 
 def place(text: str) -> Any:
     """A path, or the address of a file elsewhere, which shows no secret."""
-    from isotropy.storage.remote import address_of, is_remote
+    from isotropy.storage.remote import located
 
-    return address_of(text) if is_remote(text) else Path(text)
+    return located(text)
 
 
 def _saved_class(path: Any) -> str | None:

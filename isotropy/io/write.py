@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -16,7 +15,7 @@ from isotropy.io.formats import format_of, writable
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
-from isotropy.storage.remote import is_remote, located
+from isotropy.storage.remote import located
 from isotropy.storage.whole import whole_file
 
 __all__ = ["RowWriter"]
@@ -88,8 +87,7 @@ class RowWriter:
         if like is not None and like.shape[0] != n:
             raise ValueError(f"like has {like.shape[0]} rows, but shape promises {n}.")
         column = column or (like.name if like is not None else None) or "embedding"
-        place = located(path) if is_remote(path) else Path(path)
-        self._target = Target(place, (n, k), kind.newbyteorder("<"), column, like)
+        self._target = Target(located(path), (n, k), kind.newbyteorder("<"), column, like)
         self._format = format_of(self._target.path)
         if self._format.write is None:
             raise FileError(

@@ -100,22 +100,22 @@ def address_of(given: Any, storage_options: Mapping[str, Any] | None = None) -> 
 
 
 def located(given: Any) -> Any:
-    """A URL as an Address, which shows no secret; whatever else as it is.
+    """A URL as an Address, which shows no secret; another name as a path.
 
     Parameters
     ----------
-    given : object
+    given : str, path-like or Address
 
     Returns
     -------
-    object
+    Path or Address
 
     Examples
     --------
-    >>> located("rows.npy"), located("https://host/rows.npy?sig=hidden")
+    >>> str(located("rows.npy")), located("https://host/rows.npy?sig=hidden")
     ('rows.npy', Address('https://host/rows.npy?sig=***'))
     """
-    return address_of(given) if is_remote(given) else given
+    return address_of(given) if is_remote(given) else Path(given)
 
 
 def place_of(given: Any) -> Place:
