@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,9 @@ __all__ = ["STRAY_PREFIX", "hold", "owned", "sweep"]
 
 STRAY_PREFIX = ".isotropy-"
 """How the names of all files begin that live no longer than their process."""
+
+_LONGEST = 200
+"""Bytes of a name; file systems allow 255."""
 
 _SWEEP_SECONDS = 60.0
 _swept: dict[str, float] = {}
@@ -96,7 +100,7 @@ def owned(path: str | os.PathLike[str]) -> Iterator[None]:
     []
     """
     target = Path(os.path.realpath(path))
-    lock = target.with_name(f"{STRAY_PREFIX}{target.name}.lock")
+    lock = target.with_name(f"{STRAY_PREFIX}{_short(target.name)}.lock")
     descriptor = _take(Path(path), target, lock)
     try:
         sweep(target.parent)
@@ -104,6 +108,12 @@ def owned(path: str | os.PathLike[str]) -> Iterator[None]:
     finally:
         lock.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what a lock's name has beside it."""
+    coded = os.fsencode(name)
+    return name if len(coded) <= _LONGEST else hashlib.sha256(coded).hexdigest()
 
 
 def _take(path: Path, target: Path, lock: Path) -> int:

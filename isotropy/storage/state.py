@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from isotropy.storage.errors import FileError
 from isotropy.storage.remote import Place, is_remote, place_of
 from isotropy.storage.whole import whole_file
 
@@ -149,6 +150,8 @@ def _read_state(
     path: str | os.PathLike[str], local: str | os.PathLike[str]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a file on this machine holds; errors name it by `path`."""
+    if Path(local).is_dir():
+        raise FileError(path, "is a folder; name a file in it.")
     if not Path(local).is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     try:

@@ -511,6 +511,13 @@ def test_a_job_of_a_dead_process_is_taken_over(tmp_path):
     assert not lock.exists()
 
 
+def test_an_output_may_have_the_longest_name_that_there_is(tmp_path):
+    job = File(tmp_path)
+    job.output = tmp_path / f"{'n' * 251}.npy"
+    assert job.correct().shape == (300, 4)
+    assert sorted(holding(tmp_path)) == [job.output.name, "x.npy"]
+
+
 def test_the_folder_of_the_output_must_be_there(tmp_path):
     job = File(tmp_path)
     shutil.rmtree(tmp_path / "none", ignore_errors=True)

@@ -62,3 +62,8 @@ def test_a_file_of_tensors_is_not_read_to_say_that_it_holds_no_state(tmp_path):
         file.truncate(8 + len(header) + 2**40)  # takes no space on the disk
     with pytest.raises(ValueError, match="nothing that isotropy saved"):
         load_state(path)
+
+
+def test_a_folder_is_called_one(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; name a file in it"):
+        load_state(tmp_path)
