@@ -158,8 +158,9 @@ def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> I
         if output.is_file() and not overwrite and written_by(output) != digest:
             what = _saved_class(output)
             raise ValueError(
-                f"{output}: exists{f' and holds a {what}' if what else ''}, and this very command "
-                "did not write it; say --overwrite to replace it, or choose another name."
+                f"{output}: exists{f' and holds a {what}' if what else ''}, and is not what this "
+                "command wrote from the same input; say --overwrite to replace it, or choose "
+                "another name."
             )
         with planned(output, digest):
             yield

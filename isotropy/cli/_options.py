@@ -29,8 +29,8 @@ __all__ = [
 Embeddings = Annotated[
     str,
     typer.Argument(
-        help="Embeddings: a file ({FORMATS}), a folder or pattern of files, a Zarr or "
-        "Lance folder, or postgresql://...#table."
+        help="Embeddings: a file ({FORMATS}), a folder or 'pattern' of files, a Zarr or "
+        "Lance folder, any of them by a URL (s3://, https://, ...), or postgresql://...#table."
     ),
 ]
 Column = Annotated[
@@ -43,9 +43,7 @@ TextColumn = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the place of a table.")]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", help="Replace what is at the output, though another job or you wrote it."
-    ),
+    typer.Option("--overwrite", help="Replace what is at the output, whoever wrote it."),
 ]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 MetricNames = Annotated[

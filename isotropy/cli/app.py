@@ -170,7 +170,7 @@ def main(args: list[str] | None = None) -> None:
             _end_by_exception()
             code = app(args, standalone_mode=False)
         except KeyboardInterrupt:
-            sys.exit(130)
+            code = _INTERRUPTED
         except _MISUSE as misuse:
             _tell_misuse(misuse, typed)
             sys.exit(2)
@@ -183,17 +183,35 @@ def main(args: list[str] | None = None) -> None:
         except Exception:  # a mistake of ours, whose traceback may quote anything
             typer.echo(masked(traceback.format_exc(), typed), err=True)
             sys.exit(1)
+    if code == _INTERRUPTED:  # typer hands it on as a code too
+        typer.echo(
+            "isotropy: interrupted. The same command, given again, goes on from what is finished.",
+            err=True,
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_INTERRUPTED = 130
 _MISUSE: Any = typer.BadParameter.__base__
 
 
 def _tell_misuse(error: Any, typed: list[str]) -> None:
     """Say in one line what is wrong with the arguments; without any, show the help."""
-    message = error.message = masked(error.format_message(), typed)
+    message = error.message = _shortened(masked(error.format_message(), typed))
     if "\n" in message:
         error.show()
         return
     command = "isotropy" if error.ctx is None else error.ctx.command_path
     typer.echo(f"isotropy: error: {message} (`{command} -h` tells what it takes.)", err=True)
+
+
+def _shortened(message: str) -> str:
+    """What is said of arguments too many, without a thousand names that a shell put there."""
+    _, found, names = message.partition("unexpected extra argument")
+    if not found:
+        return message
+    some, more = names.rpartition(" (")[2].rstrip(").").split()[:2], " ..." * (names.count(" ") > 2)
+    return (
+        f"Got more than it takes: {' '.join(some)}{more}. Put a pattern of files in quotes "
+        "('shards/*.parquet'), or name their folder."
+    )

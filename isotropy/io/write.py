@@ -11,14 +11,29 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from isotropy.io.formats import format_of, writable
+from isotropy.io.formats import writable
 from isotropy.io.target import Target
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError
 from isotropy.storage.remote import located
 from isotropy.storage.whole import whole_file
+from isotropy.tables import FORMATS
 
 __all__ = ["RowWriter"]
+
+
+def _writer_of(path: Any) -> Any:
+    """What writes files of this suffix."""
+    form = FORMATS.get(path.suffix.lower())
+    if form is not None and form.write is not None:
+        return form.write
+    if not path.suffix:
+        problem = "has no suffix, which names the format; end it with a slash if it is a folder"
+    elif form is None:
+        problem = f"the suffix {path.suffix!r} names no format that is written"
+    else:
+        problem = f"{path.suffix} files are only read here"
+    raise FileError(path, f"{problem}; write one of {', '.join(writable())}.")
 
 
 class RowWriter:
@@ -88,14 +103,7 @@ class RowWriter:
             raise ValueError(f"like has {like.shape[0]} rows, but shape promises {n}.")
         column = column or (like.name if like is not None else None) or "embedding"
         self._target = Target(located(path), (n, k), kind.newbyteorder("<"), column, like)
-        self._format = format_of(self._target.path)
-        if self._format.write is None:
-            raise FileError(
-                self._target.path,
-                f"{self._target.path.suffix} files are only read here; write one of "
-                f"{', '.join(writable())}.",
-            )
-        self._begin = self._format.write
+        self._begin = _writer_of(self._target.path)
         self._append: Callable[[np.ndarray], object] | None = None
         self._opened = opened
         self._written = 0

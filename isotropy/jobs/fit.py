@@ -166,7 +166,9 @@ def _resumed(path: Path, job: dict[str, Any]) -> tuple[Moments, int]:
     try:
         info, arrays = load_state(path)
     except ValueError as error:
-        raise ValueError(f"{error} Delete it to begin anew, or name another file.") from error
+        raise ValueError(
+            f"{error} Name another file; or, if it was a checkpoint, delete it to begin anew."
+        ) from error
     if info["class"] != _KIND:
         raise ValueError(f"{path}: holds a {info['class']}, not a checkpoint; name another file.")
     for key, wanted in job.items():

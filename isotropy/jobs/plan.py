@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from isotropy.io import Rows
 from isotropy.jobs.places import parts_of
@@ -199,12 +200,20 @@ def plan_of(corrector: Any, rows: Rows, output: Any = None, **options: Any) -> P
     Raises
     ------
     ValueError
-        If the rows do not fit the corrector.
+        If the rows do not fit the corrector, or it is not fitted.
+    TypeError
+        If it is none.
 
     Examples
     --------
     See `Plan`.
     """
+    if not hasattr(corrector, "_map_state"):
+        raise TypeError(
+            f"corrector must be a fitted corrector, got {type(corrector).__name__}; "
+            "isotropy.load(path) reads one from its file."
+        )
+    check_is_fitted(corrector)
     (n, d), wanted = rows.shape, corrector.n_features_in_
     if d != wanted:
         raise ValueError(

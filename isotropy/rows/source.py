@@ -82,6 +82,12 @@ class Rows(ABC):
     def __len__(self) -> int:
         return int(self.shape[0])
 
+    def __repr__(self) -> str:
+        said = [] if self.path is None else [f"{str(self.path)!r}"]
+        said += [] if self.name is None else [f"column={self.name!r}"]
+        said += [f"shape={self.shape}"] if self.width_known else []
+        return f"{type(self).__name__.lstrip('_')}({', '.join([*said, f'dtype={self.dtype}'])})"
+
     def blocks(self, block_rows: int = 16384, *, start: int = 0) -> Iterator[Any]:
         """Iterate over the rows from the first to the last; every call starts anew.
 

@@ -353,6 +353,8 @@ def _missing(protocol: str, error: ImportError) -> str:
 
 
 def _unknown(protocol: str, error: Exception) -> str:
+    if protocol.startswith(_DATABASES):  # postgresql+psycopg://, as SQLAlchemy writes it
+        return f"{protocol}:// is not known here; write postgresql://."
     known = require("fsspec", extra="remote").available_protocols()
     if protocol in known:
         return f"cannot be opened ({error})."

@@ -181,13 +181,19 @@ def test_misuse_is_told_in_one_line(run, args):
 
 
 @pytest.mark.parametrize("at", ["isotropy.cli.app.app", "isotropy.load"])
-def test_an_interrupted_command_ends_without_a_traceback(run, rows, at, monkeypatch):
+def test_an_interrupted_command_says_so_in_one_line(run, rows, at, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(at, interrupt)
     Path("c.safetensors").touch()
-    run("apply", "c.safetensors", "rows.npy", "-o", "out.npy", code=130)
+    assert "goes on" in run("apply", "c.safetensors", "rows.npy", "-o", "out.npy", code=130)
+
+
+def test_a_pattern_that_the_shell_replaced_is_told_in_a_short_line(run):
+    said = refused(run, "score", *[f"shards/part-{i}.parquet" for i in range(999)])
+    assert "in quotes" in said
+    assert len(said) < 250
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

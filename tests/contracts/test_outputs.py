@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from isotropy import MeanRemoval, Whitening
 from isotropy.io import FileError, open_rows
@@ -189,9 +190,7 @@ def test_damaged_output_never_counts_as_done(job, harm):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     if harm != "remove":
         before = holding(job.base)
-        with pytest.raises(
-            FileError, match=r"did not write it as it is now|changed since this job"
-        ):
+        with pytest.raises(FileError, match=r"is not what this job wrote|changed since this job"):
             job.correct()
         assert holding(job.base) == before
     job.correct(overwrite=True)
@@ -546,3 +545,26 @@ def test_a_job_s_own_column_does_not_make_its_next_run_ambiguous(tmp_path):
     assert (first.found, again.found) == (0, 300)
     with pytest.raises(FileError, match="choose one with column"):
         correct(FITTED, job.source, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("output", "way_out"),
+    [
+        ("folder", "end it with a slash"),
+        ("postgresql://h/b#t", "new column"),
+        ("x.vec", "only read"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_the_way_out(tmp_path, output, way_out):
+    np.save(tmp_path / "x.npy", X)
+    where = output if "://" in output else str(tmp_path / output)
+    with pytest.raises(FileError, match=way_out):
+        correct(FITTED, tmp_path / "x.npy", where)
+
+
+def test_what_is_no_fitted_corrector_is_told(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    with pytest.raises(NotFittedError):
+        correct(Whitening(), tmp_path / "x.npy", tmp_path / "y.npy")
+    with pytest.raises(TypeError, match=r"isotropy.load\(path\)"):
+        correct("half.safetensors", tmp_path / "x.npy", tmp_path / "y.npy")

@@ -249,7 +249,7 @@ def test_places_where_nothing_can_be_written_are_refused(tmp_path, X):
         "missing/x.npy": "folder .* does not exist",
         "folder.npy": "is a folder",
         "pipe.npy": "not a regular file",
-        "x.csv": "'.csv' names no supported format",
+        "x.csv": "'.csv' names no format that is written",
         "x" * 300 + ".npy": "could not be written",
     }.items():
         with pytest.raises(FileError, match=said):

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from isotropy.io import FileError, Rows, RowWriter, open_rows
 from isotropy.io.columns import TableRows
+from isotropy.io.postgres.server import is_database
 from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.places import Inputs
 from isotropy.jobs.plan import Plan
@@ -31,6 +32,12 @@ class FileOutput(Output):
 
     def owned(self) -> AbstractContextManager[Any]:
         """A context in which no other job writes the file."""
+        if is_database(self.plan.output):
+            raise FileError(
+                str(self.plan.output),
+                "rows go into no new table, but into a new column of the table that is read: give "
+                "that as the embeddings, and the column by --as (new_column=), without an output.",
+            )
         return owned(self.plan.place)
 
     def check(self) -> None:
@@ -42,8 +49,8 @@ class FileOutput(Output):
         if self.there and not self.finished and not plan.overwrite:
             raise FileError(
                 path,
-                "exists, and this very job did not write it as it is now; say --overwrite "
-                "(overwrite=True) to replace it, or name another file.",
+                "exists, and is not what this job wrote from the same rows and corrector; say "
+                "--overwrite (overwrite=True) to replace it, or name another file.",
             )
 
     def write(self) -> None:
