@@ -506,3 +506,15 @@ def test_an_input_behind_a_cache_is_an_input(memory):
                 f"{output}memory://cached/x.npy",
                 overwrite=True,
             )
+
+
+def test_a_command_never_replaces_what_it_reads_elsewhere(memory, capsys):
+    from isotropy.cli import main
+
+    url = f"{memory}/x.safetensors"
+    with RowWriter(url, shape=X.shape) as writer:
+        writer.write(X)
+    with pytest.raises(SystemExit):
+        main(["fit", url, "-o", url, "--overwrite"])
+    assert "is an input too" in capsys.readouterr().err
+    assert open_rows(url).shape == X.shape
