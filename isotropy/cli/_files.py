@@ -149,7 +149,9 @@ def writing(output: Any, plan: Any, *sources: Any, overwrite: bool = False) -> I
     if is_remote(output):
         Inputs(*sources).refuse(place_of(output))
         if place_of(output).exists() and not overwrite:
-            raise ValueError(f"{output}: exists; say --overwrite to replace it.")
+            raise ValueError(
+                f"{output}: exists; say --overwrite to replace it, or choose another name."
+            )
         yield
         return
     check_output(output, *sources)

@@ -139,9 +139,11 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
+            nested = any(np.ndim(value) for value in array[:1].ravel())
+            hint = " Of a frame, pass the column of vectors alone: frame['vectors']."
             raise type(error)(
                 f"{name} must hold real numbers, got Python objects: argument must be a string or "
-                f"a real number ({error})."
+                f"a real number ({error}).{hint if nested else ''}"
             ) from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}.")

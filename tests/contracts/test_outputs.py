@@ -568,3 +568,9 @@ def test_what_is_no_fitted_corrector_is_told(tmp_path):
         correct(Whitening(), tmp_path / "x.npy", tmp_path / "y.npy")
     with pytest.raises(TypeError, match=r"isotropy.load\(path\)"):
         correct("half.safetensors", tmp_path / "x.npy", tmp_path / "y.npy")
+
+
+def test_what_is_replaced_is_told_in_words(tmp_path):
+    job = File(tmp_path)
+    job.correct(OTHER)
+    assert "in the place of what stood there" in str(job.correct(overwrite=True))

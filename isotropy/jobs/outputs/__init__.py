@@ -63,7 +63,7 @@ class Written(NamedTuple):
         ):
             told += f", {number:,} {what}" if number else ""
         if self.replaced:
-            told += f", in the place of {self.replaced:,} that stood there"
+            told += ", in the place of what stood there"
         told += f" and verified: {', '.join(self.verified)}" if self.verified else ""
         if self.missed:
             told += (
