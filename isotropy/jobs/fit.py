@@ -85,6 +85,8 @@ def stream_moments(
     (2, [2.0, 5.0])
     >>> folder.cleanup()
     """
+    if not every >= 0:
+        raise ValueError(f"every must be 0 or more seconds, got {every}.")
     rows = open_rows(source, column=column)
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)

@@ -119,6 +119,13 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         stream_moments(tmp_path / "x.npy", checkpoint=path)
 
 
+@pytest.mark.parametrize("every", [-1, float("nan")])
+def test_seconds_are_0_or_more(tmp_path, every):
+    np.save(tmp_path / "x.npy", np.eye(3))
+    with pytest.raises(ValueError, match="every must be 0 or more seconds"):
+        stream_moments(tmp_path / "x.npy", every=every)
+
+
 def test_progress_is_told_of_every_block_however_often_it_is_saved(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((40_000, 4)))
     for every in (0.0, 1e9):
