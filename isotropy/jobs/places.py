@@ -11,7 +11,7 @@ from typing import Any
 
 from isotropy.io import FileError, Rows
 from isotropy.io.folders import is_rows
-from isotropy.io.sources.shards import is_table
+from isotropy.io.sources import is_table
 from isotropy.storage.remote import Place, is_remote, place_of
 
 __all__ = ["Inputs", "files_of", "parts_of"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from isotropy.rows.source import Rows
 from isotropy.tables import SOURCES
 
-__all__ = ["Source", "as_folder", "source_of"]
+__all__ = ["Source", "as_folder", "is_table", "source_of", "table_source"]
 
 
 class Source(NamedTuple):
@@ -89,3 +89,42 @@ def as_folder(given: Any) -> Path | None:
     """
     path = Path(given) if isinstance(given, str | os.PathLike) else None
     return path if path is not None and path.is_dir() else None
+
+
+def table_source(path: Path) -> Source | None:
+    """The source of a folder that is one table (Zarr, Lance, a saved dataset), not many files.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Source or None
+        None for any other folder, and for what is none.
+
+    Examples
+    --------
+    >>> table_source(Path("."))
+    """
+    found = source_of(path) if path.is_dir() else None
+    return None if found is SOURCES["folder"] else found
+
+
+def is_table(path: Path) -> bool:
+    """Whether a folder is one table; see `table_source`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_table(Path("."))
+    False
+    """
+    return table_source(path) is not None

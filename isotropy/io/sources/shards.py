@@ -14,7 +14,7 @@ import numpy as np
 
 from isotropy.io.folders import is_hidden, is_rows
 from isotropy.io.formats import open_file
-from isotropy.io.sources import Source, as_folder, source_of
+from isotropy.io.sources import Source, as_folder, is_table, table_source
 from isotropy.rows.source import Rows
 from isotropy.storage.errors import FileError, NoRowsError
 from isotropy.tables import FORMATS
@@ -27,7 +27,6 @@ __all__ = [
     "expand",
     "in_folder",
     "is_pattern",
-    "is_table",
     "no_rows",
     "shards_of",
 ]
@@ -116,19 +115,9 @@ def shards_of(
 
 
 def _open(path: Path, column: str | None) -> Rows:
-    source = _table(path)
+    source = table_source(path)
     rows: Rows = source.read(path, column) if source else open_file(path, column)
     return rows
-
-
-def _table(path: Path) -> Source | None:
-    found = source_of(path) if path.is_dir() else None
-    return None if found is FOLDER else found
-
-
-def is_table(path: Path) -> bool:
-    """Whether a folder is one table (Zarr, Lance, a saved dataset), not many files."""
-    return _table(path) is not None
 
 
 def is_pattern(given: Any) -> bool:

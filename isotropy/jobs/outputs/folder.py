@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from isotropy.io import FileError, Rows
 from isotropy.io.formats import writable
-from isotropy.io.sources.shards import in_folder, is_table
+from isotropy.io.sources import is_table
+from isotropy.io.sources.shards import in_folder
 from isotropy.jobs.journal import JOURNAL, Journal, note_of
 from isotropy.jobs.outputs import Output, Written
 from isotropy.jobs.outputs.file import count_rows, write_file
