@@ -164,25 +164,26 @@ def main(args: list[str] | None = None) -> None:
             told.add(str(message))
             typer.echo(f"isotropy: note: {masked(str(message), typed)}", err=True)
 
-    with warnings.catch_warnings(), _signals_arrive():
-        warnings.showwarning = note
-        try:
-            _end_by_exception()
-            code = app(args, standalone_mode=False)
-        except KeyboardInterrupt:
-            code = _INTERRUPTED
-        except _MISUSE as misuse:
-            _tell_misuse(misuse, typed)
-            sys.exit(2)
-        except (ValueError, OSError, ImportError, MemoryError) as error:
-            message = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, FileNotFoundError) and error.filename is not None:
-                message = f"{error.filename}: no such file."
-            typer.echo(f"isotropy: error: {masked(message, typed)}", err=True)
-            sys.exit(2)
-        except Exception:  # a mistake of ours, whose traceback may quote anything
-            typer.echo(masked(traceback.format_exc(), typed), err=True)
-            sys.exit(1)
+    try:
+        with warnings.catch_warnings(), _signals_arrive():
+            warnings.showwarning = note
+            try:
+                _end_by_exception()
+                code = app(args, standalone_mode=False)
+            except _MISUSE as misuse:
+                _tell_misuse(misuse, typed)
+                sys.exit(2)
+            except (ValueError, OSError, ImportError, MemoryError) as error:
+                message = " ".join(str(error).split()) or type(error).__name__
+                if isinstance(error, FileNotFoundError) and error.filename is not None:
+                    message = f"{error.filename}: no such file."
+                typer.echo(f"isotropy: error: {masked(message, typed)}", err=True)
+                sys.exit(2)
+            except Exception:  # a mistake of ours, whose traceback may quote anything
+                typer.echo(masked(traceback.format_exc(), typed), err=True)
+                sys.exit(1)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
     if code == _INTERRUPTED:  # typer hands it on as a code too
         typer.echo(
             "isotropy: interrupted. The same command, given again, goes on from what is finished.",

@@ -23,6 +23,7 @@ __all__ = ["Job", "Record"]
 _BEYOND_US = (
     "cannot allocate memory for thread-local data",
     "Exception ignored in thread started by",
+    "Exception ignored in sys.unraisablehook",
 )
 
 
