@@ -1,6 +1,7 @@
 """Data sets named by what makes them hard, and the correctors that meet every one."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -171,3 +172,13 @@ class Blocks(Rows):
 
     def _blocks(self, block_rows, start):
         yield from (part for part in np.split(self.rows[start:], self.cuts) if len(part))
+
+
+class Payload:
+    """Whoever unpickles this makes the file that it names."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.mark),)

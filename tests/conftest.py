@@ -1,10 +1,11 @@
 """Fixtures: hard data, every corrector, the path of large jobs, real data where it is."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CORRECTORS, HARD, LEARNERS
+from cases import CORRECTORS, HARD, LEARNERS, Payload
 from sklearn.base import clone
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -26,6 +27,16 @@ def large_job(monkeypatch):
     monkeypatch.setattr(passes, "SMALL_JOB", 0)
     monkeypatch.setattr(passes, "block_rows", lambda d, itemsize: 64)
     monkeypatch.setattr(arrays, "blas_threads", lambda: 2)
+
+
+@pytest.fixture
+def mark(tmp_path):
+    """A file that must never appear; the payload does make it, which is tried first."""
+    mark = tmp_path / "code-was-run"
+    pickle.loads(pickle.dumps(Payload(mark)))
+    assert mark.exists()
+    mark.unlink()
+    return mark
 
 
 @pytest.fixture(scope="session")

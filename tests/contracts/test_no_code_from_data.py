@@ -5,34 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import Payload
 
 from isotropy.io import open_rows
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
-
-
-class Payload:
-    """Whoever unpickles this makes the file that it names."""
-
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return Path.touch, (Path(self.mark),)
-
-
-@pytest.fixture
-def mark(tmp_path):
-    """A file that must never appear; the payload does make it, which is tried first."""
-    mark = tmp_path / "code-was-run"
-    pickle.loads(pickle.dumps(Payload(mark)))
-    assert mark.exists()
-    mark.unlink()
-    return mark
 
 
 def pickled(mark):

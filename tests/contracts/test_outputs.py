@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import Payload
 from sklearn.exceptions import NotFittedError
 
 from isotropy import MeanRemoval, Whitening
@@ -197,16 +199,10 @@ def test_damaged_output_never_counts_as_done(job, harm):
     np.testing.assert_allclose(job.rows(), FITTED.transform(X), rtol=1e-4, atol=1e-5)
 
 
-class Payload:
-    def __reduce__(self):
-        return os.system, ("touch /tmp/isotropy-payload-ran",)
-
-
-def test_no_code_is_loaded_from_what_lies_in_the_way(job, monkeypatch):
+def test_no_code_is_loaded_from_what_lies_in_the_way(job, mark, monkeypatch):
     from isotropy.jobs.outputs import lance
 
-    ran = Path("/tmp/isotropy-payload-ran")
-    ran.unlink(missing_ok=True)
+    payload = Payload(mark)
     names = set()
     real = os.replace
 
@@ -221,7 +217,7 @@ def test_no_code_is_loaded_from_what_lies_in_the_way(job, monkeypatch):
     monkeypatch.undo()
     sources = {job.source, *(job.source.rglob("*") if job.source.is_dir() else ())}
     for path in names - sources:
-        for body in (pickle.dumps(Payload()), npy_of(Payload())):
+        for body in (pickle.dumps(payload), npy_of(payload)):
             for corrector in (FITTED, OTHER):
                 path.parent.mkdir(exist_ok=True, parents=True)
                 path.write_bytes(body)
@@ -229,14 +225,13 @@ def test_no_code_is_loaded_from_what_lies_in_the_way(job, monkeypatch):
                     job.correct(corrector, overwrite=True)
                 except ValueError as error:
                     assert "\n" not in str(error)
-    assert not ran.exists()
+    assert not mark.exists()
 
 
 def npy_of(thing):
-    path = Path(os.devnull).parent / "shm/isotropy-payload.npy"
-    path = path if path.parent.is_dir() else Path("/tmp/isotropy-payload.npy")
-    np.save(path, np.array([thing], object), allow_pickle=True)
-    return path.read_bytes()
+    file = io.BytesIO()
+    np.save(file, np.array([thing], object), allow_pickle=True)
+    return file.getvalue()
 
 
 # -- inputs ------------------------------------------------------------------------------------

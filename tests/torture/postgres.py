@@ -15,8 +15,8 @@ import numpy as np
 
 from torture.child import in_child
 from torture.count import Count, corrected, same_rows
-from torture.job import Job, integers
-from torture.proxy import Proxy
+from torture.job import Job
+from torture.proxy import Proxy, cut_and_run
 from torture.target import Target
 from torture.world import D, World, rows_of
 
@@ -194,10 +194,7 @@ def cut_off(world: World) -> None:
 
 def connection_cut(job: Job) -> None:
     """The connection is cut after so many bytes, then holds again."""
-    for _ in range(integers(job.rng, 1, 3)):
-        job.world.proxy.cut_after(integers(job.rng, 0, 2 ** integers(job.rng, 4, 17)))
-        job.run()
-        job.world.proxy.cut_after(-1)
+    cut_and_run(job, 3)
 
 
 def server_restarts(job: Job) -> None:

@@ -12,6 +12,8 @@ import socket
 import struct
 import time
 
+from torture.job import Job, integers
+
 __all__ = ["Proxy"]
 
 
@@ -81,3 +83,11 @@ class Proxy:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peers.pop(one, None)
             one.close()
+
+
+def cut_and_run(job: Job, most: int) -> None:
+    """Run a job whose connections are cut after so many bytes, `most` times at most."""
+    for _ in range(integers(job.rng, 1, most)):
+        job.world.proxy.cut_after(integers(job.rng, 0, 2 ** integers(job.rng, 4, 17)))
+        job.run()
+        job.world.proxy.cut_after(-1)

@@ -19,10 +19,10 @@ import numpy as np
 
 from torture import formats
 from torture.child import in_child
-from torture.count import Count, compare, corrected
-from torture.job import Job, integers
-from torture.proxy import Proxy
-from torture.target import Target
+from torture.count import Count
+from torture.job import Job
+from torture.proxy import Proxy, cut_and_run
+from torture.target import Target, count_each, count_whole, rows_at
 from torture.world import World
 
 __all__ = ["STORE", "S3File", "S3Folder", "S3Source", "connection_cut", "cut_off"]
@@ -140,11 +140,7 @@ class S3File(_S3):
         return ["apply", str(corrector or world.corrector), str(world.source), "-o", output]
 
     def count(self, world: World) -> Count | str:
-        read = world.read()
-        if isinstance(read, str):
-            return read
-        wanted = corrected(world.corrector, np.concatenate(read))
-        return compare(self.found(world, f"rows{self.suffix}"), wanted)
+        return count_whole(world, lambda: self.found(world, f"rows{self.suffix}"))
 
     def wanted_keys(self, world: World) -> set[str]:
         return {f"rows{self.suffix}"}
@@ -164,14 +160,7 @@ class S3Folder(_S3):
         return ["apply", str(corrector or world.corrector), str(world.source), "-o", output]
 
     def count(self, world: World) -> Count | str:
-        read = world.read()
-        if isinstance(read, str):
-            return read
-        total = np.zeros(3, int)
-        for path, rows in zip(world.files(), read, strict=True):
-            found = self.found(world, f"all/{path.name}")
-            total += compare(found, corrected(world.corrector, rows))
-        return Count(*total.tolist())
+        return count_each(world, lambda name: self.found(world, f"all/{name}"))
 
     def wanted_keys(self, world: World) -> set[str]:
         return {f"all/{path.name}" for path in world.files()}
@@ -199,12 +188,7 @@ class S3Source(_S3):
         return ["apply", str(corrector or world.corrector), source, "-o", output]
 
     def count(self, world: World) -> Count | str:
-        read = world.read()
-        if isinstance(read, str):
-            return read
-        wanted = corrected(world.corrector, np.concatenate(read))
-        found = in_child(lambda: formats.read(world.out / "rows.npy").tolist())
-        return compare(None if "error" in found else np.array(found["found"], float), wanted)
+        return count_whole(world, lambda: rows_at(world.out / "rows.npy"))
 
     def products(self, world: World) -> set[str]:
         return {"out/rows.npy"}
@@ -221,10 +205,7 @@ def cut_off(world: World) -> None:
 
 def connection_cut(job: Job) -> None:
     """All connections are cut after so many bytes, then hold again."""
-    for _ in range(integers(job.rng, 1, 2)):
-        job.world.proxy.cut_after(integers(job.rng, 0, 2 ** integers(job.rng, 4, 17)))
-        job.run()
-        job.world.proxy.cut_after(-1)
+    cut_and_run(job, 2)
 
 
 def replaced_between(job: Job) -> None:

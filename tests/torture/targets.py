@@ -10,10 +10,10 @@ import numpy as np
 
 from torture import formats
 from torture.child import in_child
-from torture.count import Count, compare, corrected, moments_of, same_rows
+from torture.count import Count, corrected, moments_of, same_rows
 from torture.postgres import Postgres
 from torture.s3 import S3File, S3Folder, S3Source
-from torture.target import Target
+from torture.target import Target, count_each, count_whole, rows_at
 from torture.world import D, World, rows_of
 
 __all__ = ["TARGETS"]
@@ -35,11 +35,7 @@ class _File(Target):
         return ["apply", str(corrector or world.corrector), str(world.source), "-o", str(output)]
 
     def count(self, world: World) -> Count | str:
-        read = world.read()
-        if isinstance(read, str):
-            return read
-        wanted = corrected(world.corrector, np.concatenate(read))
-        return compare(_found(world.out / f"rows{self.suffix}"), wanted)
+        return count_whole(world, lambda: rows_at(world.out / f"rows{self.suffix}"))
 
     def products(self, world: World) -> set[str]:
         return {f"out/rows{self.suffix}"}
@@ -58,14 +54,7 @@ class _Folder(Target):
         return ["apply", str(corrector or world.corrector), str(world.source), "-o", output]
 
     def count(self, world: World) -> Count | str:
-        read = world.read()
-        if isinstance(read, str):
-            return read
-        total = np.zeros(3, int)
-        for path, rows in zip(world.files(), read, strict=True):
-            found = _found(world.out / "all" / path.name)
-            total += compare(found, corrected(world.corrector, rows))
-        return Count(*total.tolist())
+        return count_each(world, lambda name: rows_at(world.out / "all" / name))
 
     def products(self, world: World) -> set[str]:
         names = {f"out/all/{path.name}" for path in world.files()}
@@ -147,12 +136,6 @@ class _Lance(Target):
 
     def products(self, world: World) -> set[str]:
         return {name for name in world.listing() if name.startswith("out/t.lance/")}
-
-
-def _found(path: Path) -> np.ndarray | None:
-    """The rows of a file that was written, by a slow reader; None if it cannot be read."""
-    found = in_child(lambda: formats.read(path).tolist())
-    return None if "error" in found else np.array(found["found"], float)
 
 
 def _all() -> Iterable[Target]:
