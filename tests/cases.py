@@ -118,6 +118,7 @@ CORRECTORS = [
     AutoCorrector(),
     TaperedWhitening(),
     TaperedWhitening(power=1.75, tail=0.5, normalize="both"),
+    TaperedWhitening(power=0.5, mean_strength=0.0),
     Whitening(),
     Whitening("zca"),
     Whitening("cholesky"),

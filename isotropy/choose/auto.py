@@ -3,69 +3,61 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
-from isotropy.choose.candidates import Candidate, candidates, check_candidates, fitted, untouched
-from isotropy.choose.decision import SPECTRUM, Decision, by_evidence, by_mean_cosine
-from isotropy.choose.evidence import Evidence, Given, SaysNothingError, Verdict
-from isotropy.choose.report import AutoReport
+from isotropy.choose.candidates import Candidate, candidates, check_candidates, fitted
+from isotropy.choose.decision import decide
+from isotropy.choose.evidence import Evidence, Given, Verdict
+from isotropy.choose.kept import Kept, neighbours_kept, rows_wanted
+from isotropy.choose.record import TASKS
+from isotropy.choose.report import AutoReport, Risk
 from isotropy.correctors.base import AffineCorrector, Corrector
 from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
-from isotropy.rows import Rows
 
-__all__ = ["AutoCorrector"]
+__all__ = ["KEPT", "AutoCorrector"]
 
+KEPT = "neighbours kept"
 _CHOSEN = "chosen."
+_WIDTH = 1.96  # of a 95 % interval, in standard errors to either side
 
 
 class AutoCorrector(AffineCorrector):
-    """Choose the correction on the data at hand; leaving embeddings alone is an answer too.
+    """Choose the correction for a task; leaving embeddings alone is an answer too.
 
-    What is passed to `fit` beside the embeddings decides how:
+    Without labels it looks at **how many neighbours stay**: of each row's ten nearest neighbours,
+    the share that is still there when all directions are made equal (`TaperedWhitening`). Where
+    few stay (an inner layer, averages of words, an encoder hardly trained), directions are used
+    unevenly, and the task's correction is taken; where most stay, rows are left alone or nearly so,
+    in a cone or not. Which correction that is, and how often it did harm, is looked up in what
+    `benchmarks/choose.py` measured. Whenever the answer is not sure, rows are left alone.
 
-    - **labels** (pairs with scores, classes, or queries with their relevant rows): the candidate
-      whose cosines serve them best; of those within `tolerance` standard errors of the best, the
-      one that corrects least.
-    - **texts**: the strongest candidate whose cosines agree with word overlap better than those of
-      the raw rows do, over all pairs of texts and within each text. A correction takes away what
-      texts share whatever they say; once it takes away what they say, agreement falls below that of
-      the raw rows. Where a language writes no spaces between words, pairs of characters count.
-      Texts that say nothing of the rows (fewer than 50, all alike, without words, or in no better
-      agreement than when shuffled) are left out, and the report says so. With **views** (embeddings
-      of the same texts, shortened or from another layer), or an `encoder` to make them from the
-      texts by word dropout, and ``criterion="views"``: the candidate under which a text is found
-      best by its view (InfoNCE).
-    - **embeddings alone**: none where the mean cosine is below 0.2, else a tapered whitening whose
-      power is twice the mean cosine, 1 at most. That is a rule of thumb: it cannot tell an inner
-      layer from a trained encoder whose rows are alike because the texts are. Pass texts if there
-      are any.
-
-    With labels and texts, the label-free choice is taken if it is among those.
+    **Labels** (pairs with scores, classes, or queries with their relevant rows) are asked first:
+    the candidate that serves them best, and of those within `tolerance` standard errors of it the
+    one that corrects least.
 
     Parameters
     ----------
+    task : {"search", "similarity", "clusters", "classes"}, optional
+        What the embeddings are for. None is "search" where `fit` is given queries; else only what
+        hurt no task is taken, which may be nothing.
     candidates : list of affine correctors, optional
         Unfitted, least correction first; each must follow from moments alone. Clones of them are
-        tried, with the `normalize` of this object. By default `TaperedWhitening` of powers 0.25 to
-        2, with labels also `ComponentRemoval` of 1 to 24 directions. No correction is always a
-        candidate, and the first.
+        tried, with the `normalize` of this object. By default those of
+        `isotropy.choose.settings.SETTINGS`. No correction is always a candidate, and the first.
+        Without labels, only what has been measured can be chosen.
     n_components : int, optional
         Keep this many dimensions, whatever is chosen: all default candidates rotate into them.
-    criterion : {"overlap", "views"}, default="overlap"
-        What texts are used for.
-    tolerance : float, default=0.5
-        In standard errors of the difference to the best; at least 0.
-    encoder : callable, optional
-        Takes a list of texts, gives their embeddings: for views. Not kept in files.
+    tolerance : float, default=1.0
+        For labels: in standard errors of the difference to the best; at least 0.
     random_state : int, default=0
-        Draws the rows that criteria see, 3,000 at most.
+        Draws the rows that labels see, 3,000 at most.
     normalize : {"none", "before", "after", "both"}, default="none"
         Scale rows to length one before the correction, after, or both.
 
@@ -78,53 +70,45 @@ class AutoCorrector(AffineCorrector):
     reason_ : str
         The choice in a sentence or two.
     report_ : AutoReport
-        What was tried, and how it did.
+        What was looked at, how sure the choice is, and how often it did harm.
 
     Notes
     -----
-    All candidates are solved from one set of moments: n d^2 + O(d^3), and with texts or labels the
-    cosines of 3,000 rows for each candidate.
-
-    **The choice by texts is for graded similarity.** Where rows are clustered or classified it did
-    harm in most cells that `benchmarks/choose.py` measures, by up to half the V-measure of k-means;
-    the README has the table. Give labels of the task, or leave the texts out.
-
-    Files hold the choice and its report, so that `partial_fit` goes on with what was chosen.
+    One pass, n d^2, and the neighbours of 1,000 rows. Files hold the choice and its report, so that
+    `partial_fit` goes on with what was chosen by labels; what was chosen without is chosen again.
 
     Examples
     --------
     >>> import numpy as np
     >>> from isotropy import AutoCorrector
-    >>> X = np.random.default_rng(0).normal(size=(400, 16))
-    >>> AutoCorrector().fit(X).chosen_
+    >>> X = np.random.default_rng(0).normal(size=(400, 64))
+    >>> AutoCorrector("classes").fit(X).chosen_
     'none'
-    >>> AutoCorrector().fit(X + 3).chosen_
-    'TaperedWhitening(power=1.0)'
+    >>> AutoCorrector("classes").fit(X / np.arange(1, 65) + 3).chosen_
+    'TaperedWhitening(power=0.5)'
     """
 
     _not_saved = AffineCorrector._not_saved | {"corrector_", "report_"}
-    _dropped_parameters: ClassVar[frozenset[str]] = frozenset({"encoder"})
     corrector_: AffineCorrector | None
     chosen_: str
     reason_: str
     report_: AutoReport
+    queries_known_: bool
 
     def __init__(
         self,
-        candidates: list[AffineCorrector] | None = None,
+        task: str | None = None,
         *,
+        candidates: list[AffineCorrector] | None = None,
         n_components: int | None = None,
-        criterion: str = "overlap",
-        tolerance: float = 0.5,
-        encoder: Callable[[list[str]], Any] | None = None,
+        tolerance: float = 1.0,
         random_state: int = 0,
         normalize: Normalize = "none",
     ) -> None:
+        self.task = task
         self.candidates = candidates
         self.n_components = n_components
-        self.criterion = criterion
         self.tolerance = tolerance
-        self.encoder = encoder
         self.random_state = random_state
         self.normalize = normalize
 
@@ -136,12 +120,10 @@ class AutoCorrector(AffineCorrector):
         y: Any = None,
         sample_weight: Any = None,
         *,
-        texts: Sequence[str] | None = None,
-        views: Any = None,
+        queries: Any = None,
         classes: Any = None,
         pairs: Any = None,
         pair_scores: Any = None,
-        queries: Any = None,
         relevant: Sequence[Any] | None = None,
     ) -> Self:
         """Choose and learn the map.
@@ -154,18 +136,15 @@ class AutoCorrector(AffineCorrector):
             For scikit-learn's sake.
         sample_weight : array of shape (n,), optional
             For the moments; criteria do not know weights.
-        texts : sequence of n str, optional
-            The texts of the rows. They are not kept.
-        views : array of shape (n, d), optional
-            Other embeddings of the same texts; for ``criterion="views"``.
+        queries : array of shape (q, d) or Moments, optional
+            As in every corrector: see `transform_queries`. They are corrected about their own mean,
+            and the choice counts on it. With `relevant`, rows.
         classes : array of shape (n,), optional
             Of at least two kinds.
         pairs : int array of shape (m, 2), optional
             Row numbers of `X`.
         pair_scores : array of shape (m,), optional
             How alike the two rows of a pair are, on any scale.
-        queries : array of shape (q, d) or Moments, optional
-            As in every corrector: see `transform_queries`. With `relevant`, rows.
         relevant : sequence of q collections of row numbers, or dicts of grades, optional
             For each query the rows that answer it.
 
@@ -190,7 +169,7 @@ class AutoCorrector(AffineCorrector):
         'leave-one-out accuracy of ten nearest neighbours'
         """
         self._check_parameters()
-        given = Given(texts, views, classes, pairs, pair_scores, queries, relevant)
+        given = Given(classes, pairs, pair_scores, queries, relevant)
         with self._new_fit(queries) as new:
             rows = new._check_rows(X, reset=True)
             given.checked(rows.shape)
@@ -198,15 +177,18 @@ class AutoCorrector(AffineCorrector):
             moments = new._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            new._take(new._decided(rows, moments, given, labels))
+            if labels is not None:
+                new._take(*new._by_labels(rows, moments, labels))
+            else:
+                new._take(*new._by_neighbours(moments, new._look(rows, moments)))
             new._finish(moments)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Bring in more rows.
 
-        What was chosen by texts, views or labels stays chosen, also after loading from a file: its
-        map follows the new moments. What was chosen from the embeddings alone is chosen again.
+        What was chosen by labels stays chosen, also after loading from a file: its map follows the
+        new moments. What was chosen without is chosen again.
 
         Parameters
         ----------
@@ -231,19 +213,20 @@ class AutoCorrector(AffineCorrector):
         --------
         >>> import numpy as np
         >>> from isotropy import AutoCorrector
-        >>> X = np.random.default_rng(0).normal(size=(400, 16))
-        >>> AutoCorrector().fit(X).partial_fit(X + 9).chosen_
-        'TaperedWhitening(power=0.5)'
+        >>> X = np.random.default_rng(0).normal(size=(400, 64)) / np.arange(1, 65)
+        >>> AutoCorrector("classes").fit(X[:50]).partial_fit(X[50:]).n_samples_seen_
+        400
         """
         return super().partial_fit(X, None, sample_weight)
 
     def fit_moments(self, moments: Moments, *, queries: Any = None) -> Self:
-        """Choose from `Moments` alone, by the mean cosine.
+        """Choose from `Moments`, by the rows that they keep.
 
         Parameters
         ----------
         moments : Moments
-            Gathered with ``unit="sums"``.
+            Gathered with ``unit="sums"``. They hold no rows, so there are no neighbours to look
+            at: nothing is corrected, and the report says so.
         queries : array of shape (q, d) or Moments, optional
             As for `fit`.
 
@@ -262,80 +245,83 @@ class AutoCorrector(AffineCorrector):
         --------
         >>> import numpy as np
         >>> from isotropy import AutoCorrector, Moments
-        >>> X = np.random.default_rng(0).normal(size=(400, 16))
-        >>> AutoCorrector().fit_moments(Moments(unit="sums").update(X + 3)).chosen_
-        'TaperedWhitening(power=1.0)'
+        >>> X = np.random.default_rng(0).normal(size=(400, 64)) / np.arange(1, 65)
+        >>> AutoCorrector("classes").fit_moments(Moments(unit="sums").update(X)).chosen_
+        'none'
         """
         self._check_parameters()
         return super().fit_moments(moments, queries=queries)
 
     def _check_parameters(self) -> None:
         check_normalize(self.normalize)
-        if self.criterion not in ("overlap", "views"):
-            raise ValueError(f"criterion must be 'overlap' or 'views', got {self.criterion!r}.")
+        if self.task is not None and self.task not in TASKS:
+            raise ValueError(f"task must be one of {TASKS} or None, got {self.task!r}.")
         if isinstance(self.tolerance, bool | str) or not self.tolerance >= 0:
             raise ValueError(f"tolerance must be a number of at least 0, got {self.tolerance!r}.")
         check_candidates(self.candidates, self.normalize)
 
+    @contextmanager
+    def _new_fit(self, queries: Any) -> Iterator[Self]:
+        with super()._new_fit(queries) as new:
+            new.queries_known_ = queries is not None
+            yield new
+
     # -- choosing ----------------------------------------------------------------------------
 
-    def _options(self, n_features: int, *, labelled: bool) -> list[Candidate]:
-        return candidates(
-            self.candidates,
-            n_components=self.n_components,
-            normalize=self.normalize,
-            n_features=n_features,
-            labelled=labelled,
+    def _options(self) -> list[Candidate]:
+        return candidates(self.candidates, n_components=self.n_components, normalize=self.normalize)
+
+    def _by_labels(
+        self, rows: Any, moments: Moments, labels: Evidence
+    ) -> tuple[Candidate, AutoReport]:
+        options = fitted(self._options(), moments)
+        seen = rows.take(labels.rows).astype(np.float64)
+        verdict = labels.judge(options, seen, self.tolerance)
+        gaps, pick = verdict.values - verdict.values[0], verdict.pick
+        reason = (
+            f"{options[pick].name}: the {verdict.name} goes from {verdict.values[0]:.3f} to "
+            f"{verdict.values[pick]:.3f} ({gaps[pick]:+.3f}, standard error "
+            f"{verdict.errors[pick]:.3f})."
+            if pick
+            else f"No correction: none of {len(options) - 1} candidates is better than the raw "
+            f"rows by the {verdict.name}."
+        )
+        table = _table(options, pick, verdict)
+        risk = Risk(0, 0, 0.0)
+        return options[pick], AutoReport(self.task, verdict.name, reason, {}, risk, True, table)
+
+    def _look(self, rows: Any, moments: Moments) -> Kept:
+        n, d = rows.shape
+        some = np.random.default_rng(self.random_state).permutation(n)[: rows_wanted(n, d)]
+        return neighbours_kept(rows.take(np.sort(some)), moments)
+
+    def _by_neighbours(self, moments: Moments, kept: Kept) -> tuple[Candidate, AutoReport]:
+        """The setting of the record, if it is among the candidates."""
+        options = self._options()
+        task = self.task or ("search" if self.queries_known_ else None)
+        known = [option.setting for option in options if option.setting is not None]
+        found = decide(task, kept, self.queries_known_, known)
+        pick = [option.setting for option in options].index(found.setting)
+        evidence = found.evidence | {"mean cosine": _known(mean_cosine(moments))}
+        table = _table(options, pick)
+        return options[pick], AutoReport(
+            task, KEPT, found.reason, evidence, found.risk, found.sure, table
         )
 
-    def _decided(
-        self, rows: Rows, moments: Moments, given: Given, labels: Evidence | None
-    ) -> Decision:
-        """By what was given, else by the mean cosine."""
-        free, note = self._label_free(given, len(rows))
-        if labels is None and free is None:
-            return self._by_mean_cosine(moments, note)
-        options = fitted(self._options(moments.n_features, labelled=labels is not None), moments)
-        said = None if labels is None else self._judged(rows, options, labels)
-        agreed = None
-        try:
-            agreed = None if free is None else self._judged(rows, options, free)
-        except SaysNothingError as nothing:
-            note = str(nothing)
-        return by_evidence(options, said, agreed, note) or self._by_mean_cosine(moments, note)
-
-    def _label_free(self, given: Given, n: int) -> tuple[Evidence | None, str]:
-        try:
-            return given.label_free(n, self.random_state, self.criterion, self.encoder), ""
-        except SaysNothingError as nothing:
-            return None, str(nothing)
-
-    def _judged(self, rows: Rows, options: list[Candidate], evidence: Evidence) -> Verdict:
-        seen = rows.take(evidence.rows).astype(np.float64)
-        return evidence.judge(options, seen, self.tolerance)
-
-    def _by_mean_cosine(self, moments: Moments, note: str = "") -> Decision:
-        options = self._options(moments.n_features, labelled=False)
-        cosine = float(mean_cosine(moments))
-        return by_mean_cosine(options, cosine, own=self.candidates is not None, note=note)
-
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
-        if hasattr(self, "report_") and self.report_.criterion == SPECTRUM:
+        if hasattr(self, "report_") and self.report_.criterion == KEPT:
             del self.report_  # to be chosen again
         super()._bring_in(X, sample_weight, moments, reset=reset)
 
-    def _take(self, decision: Decision) -> None:
-        self.corrector_ = None
-        if decision.option.name != "none":
-            self.corrector_ = decision.option.corrector
-        self.chosen_, self.report_ = decision.option.name, decision.report
-        self.reason_ = decision.report.reason
+    def _take(self, option: Candidate, report: AutoReport) -> None:
+        self.corrector_ = None if option.name == "none" else option.corrector
+        self.chosen_, self.report_, self.reason_ = option.name, report, report.reason
 
     def _solve(self, moments: Moments) -> AffineMap:
         if not hasattr(self, "report_"):
-            self._take(self._by_mean_cosine(moments))
+            self._take(*self._by_neighbours(moments, Kept(np.nan, 0, "moments hold no rows")))
         if self.corrector_ is None:
-            return untouched(self.n_components, self.normalize).fit_moments(moments).affine_map_
+            return self._options()[0].corrector.fit_moments(moments).affine_map_
         self.corrector_ = clone(self.corrector_).fit_moments(moments)
         return self.corrector_.affine_map_
 
@@ -366,7 +352,7 @@ class AutoCorrector(AffineCorrector):
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         info, arrays = super()._map_state()
-        info |= {"report": asdict(self.report_), "chosen": None}
+        info |= {"report": self.report_.plain(), "chosen": None}
         if self.corrector_ is not None:
             info["chosen"], chosen = self.corrector_._state()
             arrays |= {f"{_CHOSEN}{name}": array for name, array in chosen.items()}
@@ -376,10 +362,35 @@ class AutoCorrector(AffineCorrector):
         chosen = {name: array for name, array in arrays.items() if name.startswith(_CHOSEN)}
         rest = {name: array for name, array in arrays.items() if name not in chosen}
         super()._restore_map(path, info, rest)
-        self.report_ = AutoReport(**info["report"])
+        self.report_ = AutoReport.revived(info["report"])
         self.corrector_ = None
         if info["chosen"] is not None:
             own = {name.removeprefix(_CHOSEN): array for name, array in chosen.items()}
             found = Corrector._from_state(path, info["chosen"], own)
             assert isinstance(found, AffineCorrector)
             self.corrector_ = found
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _table(
+    options: Sequence[Candidate], pick: int, verdict: Verdict | None = None
+) -> list[dict[str, Any]]:
+    """A row a candidate, with what labels say of it."""
+    told = [dict.fromkeys(("value", "difference", "low", "high"))] * len(options)
+    if verdict is not None:
+        told = [
+            {
+                "value": float(value),
+                "difference": float(value - verdict.values[0]),
+                "low": float(value - verdict.values[0] - _WIDTH * error),
+                "high": float(value - verdict.values[0] + _WIDTH * error),
+            }
+            for value, error in zip(verdict.values, verdict.errors, strict=True)
+        ]
+    return [
+        {"corrector": option.name, "setting": option.setting, **more, "chosen": place == pick}
+        for place, (option, more) in enumerate(zip(options, told, strict=True))
+    ]

@@ -9,17 +9,12 @@ from typing import Any
 from sklearn.base import clone
 
 from isotropy.affine import Normalize
+from isotropy.choose.settings import SETTINGS, named, setting_of
 from isotropy.correctors.base import AffineCorrector
-from isotropy.correctors.components import ComponentRemoval
-from isotropy.correctors.mean import MeanRemoval
-from isotropy.correctors.tapered import TaperedWhitening
 from isotropy.correctors.whitening import Whitening
 from isotropy.moments import Moments
 
-__all__ = ["POWERS", "Candidate", "candidates", "check_candidates", "fitted", "untouched"]
-
-POWERS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-_REMOVED = (1, 2, 3, 5, 8, 12, 16, 24)
+__all__ = ["Candidate", "candidates", "check_candidates", "fitted"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +24,16 @@ class Candidate:
     Parameters
     ----------
     name : str
-        "none" for no correction.
+        As the corrector is made; "none" for no correction.
     corrector : affine corrector
         A clone of its own, fitted by `fitted`.
-    by_strength : bool
-        Whether it stands in the order of strength, so that texts may choose it.
+    setting : str or None
+        Its name in `SETTINGS`; None where it is not measured.
     """
 
     name: str
     corrector: AffineCorrector
-    by_strength: bool = True
+    setting: str | None
 
 
 def check_candidates(given: Any, normalize: Normalize) -> None:
@@ -63,34 +58,32 @@ def check_candidates(given: Any, normalize: Normalize) -> None:
 
 
 def candidates(
-    given: Sequence[AffineCorrector] | None,
-    *,
-    n_components: int | None,
-    normalize: Normalize,
-    n_features: int,
-    labelled: bool,
+    given: Sequence[AffineCorrector] | None, *, n_components: int | None, normalize: Normalize
 ) -> list[Candidate]:
-    """All that are tried, unfitted, no correction first; the user's own are cloned."""
-    tried: list[AffineCorrector] = []
-    by_strength = len(POWERS) if given is None else len(given)
-    if given is not None:
-        tried += [clone(one) for one in given]
-    else:
-        tried += [TaperedWhitening(power, n_components=n_components) for power in POWERS]
-        if labelled and n_components is None:
-            tried += [ComponentRemoval(k) for k in _REMOVED if k <= n_features // 8]
-    found = [Candidate("none", untouched(n_components, normalize))]
-    for place, one in enumerate(tried):
+    """All that may be chosen, unfitted, no correction first; the user's own are cloned."""
+    made = {name: make() for name, make in SETTINGS.items()}
+    none = made.pop("none")
+    tried = list(made.values()) if given is None else [clone(one) for one in given]
+    if n_components is not None:
+        none = _in_fewer(none, n_components)
+        if given is None:
+            tried = [_in_fewer(one, n_components) for one in tried]
+    for one in (none, *tried):
         one.set_params(normalize=normalize)
-        found.append(Candidate(_named(one), one, place < by_strength))
-    return found
+    return [Candidate("none", none, "none")] + [
+        Candidate(named(one), one, setting_of(one))
+        if given is not None
+        else Candidate(named(one), one, name)
+        for one, name in zip(tried, made if given is None else tried, strict=True)
+    ]
 
 
-def untouched(n_components: int | None, normalize: Normalize) -> AffineCorrector:
-    """No correction, as a corrector; of fewer dimensions those in which rows are longest."""
-    if n_components is None:
-        return MeanRemoval(0.0, normalize=normalize)
-    return Whitening(power=0.0, mean_strength=0.0, n_components=n_components, normalize=normalize)
+def _in_fewer(one: AffineCorrector, n_components: int) -> AffineCorrector:
+    """The same in fewer dimensions; one that moves rows keeps those in which they are longest."""
+    if "n_components" in one.get_params():
+        return one.set_params(n_components=n_components)
+    strength = one.get_params()["strength"]
+    return Whitening(power=0.0, mean_strength=strength, n_components=n_components)
 
 
 def fitted(options: Sequence[Candidate], moments: Moments) -> list[Candidate]:
@@ -98,15 +91,3 @@ def fitted(options: Sequence[Candidate], moments: Moments) -> list[Candidate]:
     for option in options:
         option.corrector.fit_moments(moments)
     return list(options)
-
-
-def _named(one: AffineCorrector) -> str:
-    """As it is called, with what tells it from others: its strength, and what is not default."""
-    usual = type(one)().get_params()
-    told = [
-        f"{name}={value!r}"
-        for name, value in one.get_params().items()
-        if name not in ("normalize", "random_state")
-        and (value != usual[name] or (name in ("power", "n_components") and value is not None))
-    ]
-    return f"{type(one).__name__}({', '.join(told)})"

@@ -1,99 +1,94 @@
-"""From what the evidence says, or from the mean cosine where there is none, to a choice."""
+"""From how many neighbours stay to a setting, none whenever unsure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from isotropy.choose.kept import Kept
+from isotropy.choose.record import EVEN, THRESHOLDS, UNEVEN, chosen, row_of
+from isotropy.choose.report import Risk
+from isotropy.choose.settings import SETTINGS, named
 
-from isotropy.choose.candidates import POWERS, Candidate
-from isotropy.choose.evidence import Verdict
-from isotropy.choose.report import AutoReport
+__all__ = ["MARGIN", "Decision", "decide"]
 
-__all__ = ["SPECTRUM", "Decision", "by_evidence", "by_mean_cosine"]
-
-SPECTRUM = "mean cosine of the rows"
-_CONE = 0.2
-_WIDTH = 1.96  # of a 95 % interval, in standard errors to either side
+MARGIN = 0.03  # so near to the threshold the side is not known
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The candidate that is taken, and the report that says why."""
+    """What is taken, and why.
 
-    option: Candidate
-    report: AutoReport
-
-
-def by_evidence(
-    options: Sequence[Candidate], labels: Verdict | None, free: Verdict | None, note: str = ""
-) -> Decision | None:
-    """What labels say; with texts or views beside, their choice if labels find it good.
-
-    None where there is neither. A `note` is told first.
+    Parameters
+    ----------
+    setting : str
+        A name of `SETTINGS`.
+    reason : str
+        In a sentence or two.
+    evidence : dict
+        What was looked at: name to figure.
+    risk : Risk
+    sure : bool
+        False where the evidence is missing or too near to the threshold.
     """
-    verdict = labels or free
-    if verdict is None:
-        return None
-    agreed = labels is not None and free is not None and bool(labels.good[free.pick])
-    pick = free.pick if agreed and free is not None else verdict.pick
-    gaps = verdict.values - verdict.values[0]
-    reason = (
-        f"{options[pick].name}: the {verdict.name} goes from {verdict.values[0]:.3f} to "
-        f"{verdict.values[pick]:.3f} ({gaps[pick]:+.3f}, standard error "
-        f"{verdict.errors[pick]:.3f})."
-        if pick
-        else f"No correction: none of {len(options) - 1} candidates is better than the raw rows "
-        f"by the {verdict.name}."
-    )
-    table = [
-        {
-            "corrector": option.name,
-            "value": float(value),
-            "difference": float(gap),
-            "low": float(gap - _WIDTH * error),
-            "high": float(gap + _WIDTH * error),
-            "chosen": index == pick,
-        }
-        for index, (option, value, gap, error) in enumerate(
-            zip(options, verdict.values, gaps, verdict.errors, strict=True)
-        )
-    ]
-    return Decision(options[pick], AutoReport(verdict.name, f"{note} {reason}".strip(), table))
+
+    setting: str
+    reason: str
+    evidence: dict[str, Any]
+    risk: Risk
+    sure: bool
 
 
-def by_mean_cosine(
-    options: Sequence[Candidate], cosine: float, *, own: bool, note: str = ""
+def decide(
+    task: str | None,
+    kept: Kept,
+    queries_known: bool = False,
+    among: Collection[str] | None = None,
 ) -> Decision:
-    """None below 0.2, else of a power that is twice the mean cosine, 1 at most.
+    """The setting that the record has for such rows, or none.
 
-    `own` are a user's candidates: as far along them as the power would be. A `note` says what was
-    given and of no use.
+    Parameters
+    ----------
+    task : {"search", "similarity", "clusters", "classes"} or None
+    kept : Kept
+    queries_known : bool, default=False
+        Whether queries are corrected about their own mean.
+    among : collection of names, optional
+        The settings that may be taken; by default all of `SETTINGS`.
+
+    Returns
+    -------
+    Decision
+
+    Examples
+    --------
+    >>> decide("search", Kept(0.6, 1000), queries_known=True).setting
+    'power .75'
+    >>> decide("search", Kept(float("nan"), 40, "40 rows are too few")).setting
+    'none'
     """
-    pick = 0
-    if cosine >= _CONE and len(options) > 1:
-        wanted = min(1.0, 2 * cosine)
-        nearest = min(range(len(POWERS)), key=lambda k: abs(POWERS[k] - wanted))
-        pick = max(1, round(wanted * (len(options) - 1))) if own else 1 + nearest
-    told = f"the mean cosine of the rows is {cosine:.2f}"
-    if pick:
-        told += ", so they lie in a cone. Without texts or labels this is a rule of thumb"
-        told += "." if note else "; pass texts to choose by what they say."
-    elif np.isfinite(cosine):
-        told += f", below {_CONE}."
-    else:
-        told = "there are too few rows to have a mean cosine."
-    reason = f"{options[pick].name if pick else 'No correction'}: {told}"
-    table = [
-        {
-            "corrector": option.name,
-            "value": None,
-            "difference": None,
-            "low": None,
-            "high": None,
-            "chosen": index == pick,
-        }
-        for index, option in enumerate(options)
-    ]
-    return Decision(options[pick], AutoReport(SPECTRUM, f"{note} {reason}".strip(), table))
+    known = not kept.why_not
+    evidence = {"neighbours kept": kept.value if known else None, "rows looked at": kept.rows}
+    if not known:
+        reason = f"No correction: {kept.why_not}, so what they need cannot be told."
+        return Decision("none", reason, evidence, Risk(0, 0, 0.0), sure=False)
+    threshold = THRESHOLDS[task]
+    side = EVEN if kept.value >= threshold else UNEVEN
+    near = abs(kept.value - threshold) < MARGIN
+    allowed = SETTINGS.keys() if among is None else {"none", *among}
+    setting = chosen(task, EVEN if near else side, queries_known, allowed)
+    row = row_of(task, EVEN if near else side, queries_known, setting)
+    risk = Risk(0, 0, 0.0) if row is None else Risk(row.cells, row.hurt, row.worst)
+    return Decision(setting, _told(kept.value, setting, side, near), evidence, risk, not near)
+
+
+def _told(value: float, setting: str, side: str, near: bool) -> str:
+    what = "No correction" if setting == "none" else named(SETTINGS[setting]())
+    use = "evenly" if side == EVEN else "unevenly"
+    if near:
+        use = "neither evenly nor unevenly enough to be sure"
+    return (
+        f"{what}: {100 * value:.0f} % of the nearest neighbours stay when all directions "
+        f"are made equal, so the rows use their directions {use}."
+    )

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
-__all__ = ["AutoReport"]
+__all__ = ["AutoReport", "Risk"]
+
+
+@dataclass(frozen=True)
+class Risk:
+    """How often a choice did harm where it was measured.
+
+    Parameters
+    ----------
+    cells : int
+        In how many cases (a task, texts and an encoder) of this kind; 0 where in none.
+    hurt : int
+        Those of them that lost over half a point against the rows left alone.
+    worst : float
+        The greatest loss, in points of 100.
+
+    Examples
+    --------
+    >>> Risk(cells=64, hurt=0, worst=0.4).hurt
+    0
+    """
+
+    cells: int
+    hurt: int
+    worst: float
 
 
 @dataclass(frozen=True)
@@ -14,27 +38,39 @@ class AutoReport:
 
     Parameters
     ----------
+    task : str or None
+        What the choice is for.
     criterion : str
-        What the candidates were judged by.
+        What it was made by: "neighbours kept", or a figure of the labels.
     reason : str
         The choice in a sentence or two.
+    evidence : dict
+        What was looked at, name to figure; None for what could not be known.
+    risk : Risk
+        How often the choice did harm in such cases.
+    sure : bool
+        False where the evidence is missing or undecided; the choice is then none, or the milder.
     candidates : list of dict
-        Least correction first: "corrector", "value", "difference" (to no correction), "low" and
-        "high" (95 % interval of the difference), "chosen". Where there was no evidence but the mean
-        cosine, "value" to "high" are None.
+        No correction first: "corrector", "setting" (its name in the record, or None), "chosen";
+        "value", "difference" (to no correction), "low" and "high" (95 % interval of the
+        difference) where labels judged, else None.
 
     Examples
     --------
     >>> import numpy as np
     >>> from isotropy import AutoCorrector
-    >>> X = np.random.default_rng(0).normal(size=(400, 16))
-    >>> report = AutoCorrector().fit(X).report_
-    >>> report.criterion, len(report.candidates), report.candidates[0]["chosen"]
-    ('mean cosine of the rows', 9, True)
+    >>> X = np.random.default_rng(0).normal(size=(400, 64))
+    >>> report = AutoCorrector("classes").fit(X).report_
+    >>> report.task, report.criterion, report.sure, report.candidates[0]["chosen"]
+    ('classes', 'neighbours kept', True, True)
     """
 
+    task: str | None
     criterion: str
     reason: str
+    evidence: dict[str, Any]
+    risk: Risk
+    sure: bool
     candidates: list[dict[str, Any]]
 
     def __str__(self) -> str:
@@ -46,7 +82,42 @@ class AutoReport:
                 continue
             low, high = entry["low"], entry["high"]
             lines.append(
-                f"{mark} {entry['corrector']:<30} {entry['value']:8.4f}  "
+                f"{mark} {entry['corrector']:<44} {entry['value']:8.4f}  "
                 f"{entry['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
             )
         return "\n".join(lines)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it; `revived` is the way back.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> report = AutoReport(None, "neighbours kept", "None.", {}, Risk(0, 0, 0.0), False, [])
+        >>> AutoReport.revived(report.plain()) == report
+        True
+        """
+        return asdict(self)
+
+    @classmethod
+    def revived(cls, plain: dict[str, Any]) -> Self:
+        """What `plain` made plain.
+
+        Parameters
+        ----------
+        plain : dict
+
+        Returns
+        -------
+        AutoReport
+
+        Examples
+        --------
+        >>> report = AutoReport(None, "neighbours kept", "None.", {}, Risk(0, 0, 0.0), False, [])
+        >>> AutoReport.revived(report.plain()).risk
+        Risk(cells=0, hurt=0, worst=0.0)
+        """
+        return cls(**{**plain, "risk": Risk(**plain["risk"])})

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import cache
 
-import numpy as np
-
-__all__ = ["terms", "word_dropout"]
+__all__ = ["terms"]
 
 # Thai and Lao, Tibetan, Burmese, Khmer, kana and Han, with their later blocks: no spaces between
 # words. Korean writes them.
@@ -61,36 +58,3 @@ def terms(text: str) -> list[str]:
         else:
             found += [run[k : k + 2] for k in range(max(1, len(run) - 1))]
     return found
-
-
-def word_dropout(texts: Sequence[str], share: float = 0.3, random_state: int = 0) -> list[str]:
-    """The texts without a random share of their words; at least one stays.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        Of any language.
-    share : float, default=0.3
-        Of the words, 0 to 1; of the characters where a language writes no space between words.
-    random_state : int, default=0
-        Seed of the draw.
-
-    Returns
-    -------
-    list of str
-        As many texts, in their order.
-
-    Examples
-    --------
-    >>> from isotropy.choose import word_dropout
-    >>> word_dropout(["a cat sat on the mat"], share=0.5)
-    ['a the mat']
-    """
-    draw = np.random.default_rng(random_state)
-    piece = re.compile(f"\\s*(?:[{_UNSPACED}]|[^\\s{_UNSPACED}]+)")
-    shorter = []
-    for text in texts:
-        words = piece.findall(text)
-        kept = [word for word in words if draw.random() >= share]
-        shorter.append("".join(kept or words[:1]).strip())
-    return shorter

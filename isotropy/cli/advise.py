@@ -16,9 +16,6 @@ __all__ = ["advise"]
 
 def advise(
     embeddings: Embeddings,
-    texts: Annotated[
-        Path | None, typer.Option(help="The texts of the rows: what the choice goes by.")
-    ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(help="Judged pairs: .csv or .tsv with two row numbers (from 0) and a score."),
@@ -37,15 +34,15 @@ def advise(
 
     auto = AutoCorrector(n_components=dimensions)
     found = rows_or_moments(embeddings, column)
-    sources = (embeddings, texts, pairs)
+    sources = (embeddings, pairs)
     if output is not None:
         check_suffix(output, ".safetensors")
     plan = ["advise", dimensions, column, stamps(*sources)]
     with writing(output, plan, *sources, overwrite=overwrite) if output else nullcontext():
         if hasattr(found, "blocks"):
-            auto.fit(found, **_evidence(texts, pairs))
-        elif texts is not None or pairs is not None:
-            raise ValueError(f"{embeddings}: holds moments; --texts and --pairs need the rows.")
+            auto.fit(found, **_evidence(pairs))
+        elif pairs is not None:
+            raise ValueError(f"{embeddings}: holds moments; --pairs needs the rows.")
         else:
             auto.fit_moments(found)
         if output is not None:
@@ -64,12 +61,8 @@ def advise(
     typer.echo(str(report) + ("" if output is None else f"\nWritten to {output}"))
 
 
-def _evidence(texts: Path | None, pairs: Path | None) -> dict[str, Any]:
-    from isotropy.io.texts import read_texts
-
+def _evidence(pairs: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if texts is not None:
-        found["texts"] = list(read_texts(texts))
     if pairs is not None:
         found["pairs"], found["pair_scores"] = read_pairs(pairs)
     return found

@@ -31,6 +31,9 @@ class TaperedWhitening(AffineCorrector):
         Where fading begins, as a fraction of the rank; from 0 to 1.
     n_components : int, optional
         Keep the leading ones only, and rotate them into as many columns.
+    mean_strength : float, default=1.0
+        Share of the mean that is removed; variances are then those about that share of it. 0
+        removes nothing, so the map is purely linear, and the same for queries as for documents.
     normalize : {"none", "before", "after", "both"}, default="none"
 
     Attributes
@@ -55,7 +58,6 @@ class TaperedWhitening(AffineCorrector):
     [0.9, 1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.9, 0.7, 0.5, 0.3, 0.1]
     """
 
-    _removes_mean = True
     _keeps_axes: ClassVar[bool] = False
 
     def __init__(
@@ -65,20 +67,31 @@ class TaperedWhitening(AffineCorrector):
         head: float = 1 / 6,
         tail: float = 2 / 3,
         n_components: int | None = None,
+        mean_strength: float = 1.0,
         normalize: Normalize = "none",
     ) -> None:
         self.power = power
         self.head = head
         self.tail = tail
         self.n_components = n_components
+        self.mean_strength = mean_strength
         self.normalize = normalize
 
+    @property
+    def _removes_mean(self) -> bool:
+        return self.mean_strength != 0
+
     def _solve(self, moments: Moments) -> AffineMap:
+        strength = self.mean_strength
+        if isinstance(strength, bool | str) or strength is None or not np.isfinite(strength):
+            raise ValueError(f"mean_strength must be a finite number, got {strength!r}.")
         for name, most in (("power", 2), ("head", 1), ("tail", 1)):
             value = getattr(self, name)
             if isinstance(value, bool | str) or not 0 <= value <= most:
                 raise ValueError(f"{name} must be a number from 0 to {most}, got {value!r}.")
-        values, vectors = moments.spectrum(0)
+        mean = strength * moments.mean
+        about = moments if strength == 1 else moments.centered_at(mean)
+        values, vectors = about.spectrum(0)
         d = values.size
         floor = moments.noise_floor(float(values[0]))
         rank = int(np.count_nonzero(values > floor))
@@ -94,7 +107,7 @@ class TaperedWhitening(AffineCorrector):
             matrix = (vectors * self.scales_) @ vectors.T
         else:
             matrix = vectors[:, : int(keep)] * self.scales_[: int(keep)]
-        return AffineMap(moments.mean, matrix)
+        return AffineMap(mean, matrix)
 
     def _scales(self, values: np.ndarray, rank: int) -> np.ndarray:
         if rank == 0:  # rows that are all the same have no direction to equalize

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.base import clone
 
 from isotropy._render import markdown_table, text_table
-from isotropy.choose import AutoCorrector
 from isotropy.correctors.base import Corrector
 from isotropy.evaluate.task import Outcome, Task
 
@@ -123,8 +122,7 @@ def evaluate(
         At least one.
     correctors : mapping of str to corrector or None
         Fitted, without labels, to the first part of each task (documents, training texts), in a
-        retrieval task with its queries beside them. An `AutoCorrector` gets the texts too. Any
-        scikit-learn transformer will do.
+        retrieval task with its queries beside them. Any scikit-learn transformer will do.
     layer, pooling, batch_size, max_length, device, progress : optional
         As in `isotropy.encoders.encode`.
     refit : bool, default=True
@@ -253,14 +251,11 @@ def _embedded(model: Any, task: Task, part: str, options: dict[str, Any]) -> np.
 
 def _fitted(corrector: Any, task: Task, parts: Parts, queries: str) -> Any:
     fitted = clone(corrector, safe=False)
-    first = next(iter(parts))
     more: dict[str, Any] = {}
     if isinstance(fitted, Corrector) and queries == "own-mean":
         asked = [rows for part, rows in parts.items() if _is_query(task, part)]
         more = {"queries": asked[0]} if asked else {}
-    if isinstance(fitted, AutoCorrector):
-        more["texts"] = list(task.parts[first])
-    return fitted.fit(parts[first], **more)
+    return fitted.fit(parts[next(iter(parts))], **more)
 
 
 def _corrected(fitted: Any, task: Task, parts: Parts, queries: str) -> dict[str, np.ndarray]:

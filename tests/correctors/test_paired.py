@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from sklearn.pipeline import make_pipeline
 
 from isotropy import MeanRemoval, PairWhitening, WeightedRemoval, load
-from isotropy.choose.evidence import unit
+from isotropy.ranking import unit
 
 
 def data(n=400, d=16, seed=0):

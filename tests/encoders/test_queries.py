@@ -6,7 +6,7 @@ from cases import CORRECTORS, LEARNERS, fitted
 from sklearn.base import clone
 
 import isotropy.tables
-from isotropy import AffineMap, AutoCorrector, HubnessBias, MeanRemoval, Whitening
+from isotropy import AffineMap, HubnessBias, MeanRemoval, Whitening
 from isotropy.export import parts
 
 D, N = 12, 80
@@ -259,22 +259,6 @@ def test_an_export_has_the_map_of_queries_beside_it(to, tmp_path):
         other = np.load(made[1])
         asked = encoder.queries @ other["matrix"] + other["bias"]
         np.testing.assert_allclose(asked, corrector.transform_queries(encoder.queries), atol=1e-4)
-
-
-@pytest.mark.parametrize("kit", KITS)
-def test_the_choice_goes_by_the_texts_in_frameworks_too(kit):
-    words = [
-        f"{a} {b} {c}"
-        for a in ("cats", "markets", "rain")
-        for b in ("sit", "fall", "stop")
-        for c in ("today", "slowly", "again", "for long", "at night", "in the north", "alone")
-    ]
-    make, base, _ = KITS[kit](ENCODERS["one mean"])
-    rows = np.array([vector(text) for text in words], dtype=float)
-    wanted = AutoCorrector().fit(rows, texts=words).reason_
-    assert wanted != AutoCorrector().fit(rows).reason_
-    for texts in (words, (text for text in words)):
-        assert make.fit(base, texts, AutoCorrector()).corrector.reason_ == wanted
 
 
 @pytest.mark.parametrize("kit", KITS)

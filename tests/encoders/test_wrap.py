@@ -10,7 +10,6 @@ import pytest
 from sklearn.base import clone
 
 from isotropy import (
-    AutoCorrector,
     ComponentRemoval,
     FlowGaussianizer,
     MeanRemoval,
@@ -64,19 +63,6 @@ def test_queries_land_in_the_space_of_the_documents(prompted):
     np.testing.assert_array_equal(wrapped.isotropy_query_corrector.affine_map_.matrix, matrix)
     asked = prompted.encode_query(PROBES) - prompted.encode_query(queries).mean(0)
     np.testing.assert_allclose(wrapped.encode_query(PROBES), asked @ matrix, atol=1e-4)
-
-
-def test_the_automatic_choice_goes_by_the_texts(minilm):
-    texts = [
-        f"{a} {b} {c}"
-        for a in ("cats", "markets", "rain")
-        for b in ("sit", "fall", "stop")
-        for c in ("today", "slowly", "again", "for long", "at night", "in the north", "alone")
-    ]
-    wrapped = wrap(minilm, texts, AutoCorrector())
-    report = wrapped.isotropy_corrector.report_
-    assert report.criterion == "agreement with word overlap"
-    assert wrapped.encode(texts[:3]).shape == (3, 384)
 
 
 @pytest.mark.parametrize("name", CHOICES)

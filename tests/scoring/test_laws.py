@@ -167,7 +167,11 @@ def test_correctors_are_fitted_with_the_weights_as_the_caller_means_them(kind):
 
 @pytest.mark.parametrize(
     "weighed",
-    [ComponentRemoval(1), AutoCorrector([Whitening()]), RotationGaussianizer(2, random_state=0)],
+    [
+        ComponentRemoval(1),
+        AutoCorrector(candidates=[Whitening()]),
+        RotationGaussianizer(2, random_state=0),
+    ],
     ids=lambda corrector: type(corrector).__name__,
 )
 def test_probabilities_are_relative_for_correctors_that_count_rows_too(weighed):
