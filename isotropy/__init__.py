@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from isotropy.correctors import (
         ClusterRemoval,
         ComponentRemoval,
+        ConceptErasure,
         ConceptorNegation,
         HubnessBias,
         MeanDirectionRemoval,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         Whitening,
         load,
     )
+    from isotropy.cross import CrossMoments
     from isotropy.gaussianize import FallbackWarning, FlowGaussianizer, RotationGaussianizer
     from isotropy.io import open_rows
     from isotropy.moments import Moments
@@ -35,6 +37,7 @@ _NAMES = {
     "correctors": [
         "ClusterRemoval",
         "ComponentRemoval",
+        "ConceptErasure",
         "ConceptorNegation",
         "HubnessBias",
         "MeanDirectionRemoval",
@@ -47,6 +50,7 @@ _NAMES = {
         "Whitening",
         "load",
     ],
+    "cross": ["CrossMoments"],
     "gaussianize": ["FallbackWarning", "FlowGaussianizer", "RotationGaussianizer"],
     "io": ["open_rows"],
     "moments": ["Moments"],

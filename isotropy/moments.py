@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from threading import RLock
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -52,8 +52,6 @@ _BY_RULE: dict[str, Callable[[Any, Any], Any]] = {
     "min": min,
     "max": max,
 }
-_ARRAYS = ("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram")
-_NUMBERS = tuple(name for name in MERGE if name not in (*_ARRAYS, "fourth"))
 
 _DEVICE_BLOCKS = 16  # a block sent to an accelerator is this many times larger
 
@@ -147,6 +145,12 @@ class Moments:
     """
 
     _still = False  # whether nobody else can change it
+    _merge: ClassVar = MERGE
+    _centers: ClassVar[tuple[str, ...]] = ("mean",)
+    _array_names: ClassVar[tuple[str, ...]] = (
+        *("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram"),
+    )
+    _may_lack: ClassVar[tuple[str, ...]] = ("fourth",)
 
     def __init__(
         self,
@@ -327,7 +331,7 @@ class Moments:
 
     # -- merging -----------------------------------------------------------------------------
 
-    def copy(self) -> Moments:
+    def copy(self) -> Self:
         """An independent copy. It shares the arrays, which are replaced and never written to.
 
         Returns
@@ -344,7 +348,7 @@ class Moments:
         """
         return self._twin()
 
-    def _twin(self, *, still: bool = False) -> Moments:
+    def _twin(self, *, still: bool = False) -> Self:
         """A copy; one that is still stays in this thread, so nothing can change it."""
         twin = object.__new__(type(self))
         with self._lock:
@@ -372,10 +376,7 @@ class Moments:
 
     def _absorb(self, other: Moments) -> None:
         other = other.copy()  # another thread may feed it meanwhile
-        for option, mine in self._options().items():
-            theirs = getattr(other, option)
-            if mine != theirs:
-                raise ValueError(f"Moments of {option}={mine!r} and {theirs!r} do not add up.")
+        self._check_options(other)
         if not other.n_features:
             return
         with self._lock:
@@ -384,10 +385,29 @@ class Moments:
                 self._allocate(other.n_features)
             total = self.total_weight + other.total_weight
             share = other.total_weight / total if total > 0 else 0.0
-            mean = self.mean + share * (other.mean - self.mean)
-            mine, theirs = self.centered_at(mean), other.centered_at(mean)
-            new = {name: _merged(name, mine, theirs) for name in MERGE}
-            self.__dict__.update(new, mean=mean, _eigen={})
+            center = self._center + share * (other._center - self._center)
+            mine, theirs = self.centered_at(center), other.centered_at(center)
+            new = {name: _merged(name, mine, theirs) for name in self._merge}
+            new |= {name: getattr(mine, name) for name in self._centers}
+            self.__dict__.update(new, _eigen={})
+
+    def _check_options(self, other: Moments) -> None:
+        for option, mine in self._options().items():
+            theirs = getattr(other, option, None)
+            if mine != theirs:
+                raise ValueError(f"Moments of {option}={mine!r} and {theirs!r} do not add up.")
+
+    def _said(self) -> str:
+        """What processes whose moments are added must know of one another."""
+        return ""
+
+    def _agree(self, said: Iterable[str]) -> None:
+        """Become such that the moments of all processes, which have `said` this, add up."""
+
+    @property
+    def _center(self) -> np.ndarray:
+        """The point about which centered sums are taken."""
+        return np.concatenate([getattr(self, name) for name in self._centers])
 
     @_at_one_time
     def centered_at(self, mean: np.ndarray) -> Moments:
@@ -707,7 +727,12 @@ class Moments:
     # -- files -------------------------------------------------------------------------------
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {n: getattr(self, n) for n in _ARRAYS if getattr(self, n) is not None}
+        return {n: getattr(self, n) for n in self._array_names if getattr(self, n) is not None}
+
+    @classmethod
+    def _number_names(cls) -> tuple[str, ...]:
+        beside = (*cls._array_names, *cls._may_lack)
+        return tuple(name for name in cls._merge if name not in beside)
 
     @_at_one_time
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -726,14 +751,15 @@ class Moments:
         >>> info["n_rows"], sorted(arrays)[:2]
         (5, ['mean', 'scatter'])
         """
-        info = {name: getattr(self, name) for name in (*_NUMBERS, "n_features", "fourth")}
+        names = (*self._number_names(), *self._may_lack, "n_features")
+        info = {name: getattr(self, name) for name in names}
         info["norm_min"] = None if np.isinf(self.norm_min) else self.norm_min
         return {**info, **self._options()}, self._arrays()
 
     @classmethod
     def unpack(
         cls, info: dict[str, Any], arrays: dict[str, np.ndarray], *, path: Any = "moments"
-    ) -> Moments:
+    ) -> Self:
         """The moments that `pack` packed.
 
         Parameters
@@ -761,8 +787,9 @@ class Moments:
         """
         try:
             new = cls(**{name: info[name] for name in cls()._options()})
+            new._prepare(info)
             new._allocate(int(info["n_features"]))
-            for name in _NUMBERS:
+            for name in cls._number_names():
                 value = (
                     info.get(name, 0.0) if name == "noise" else info[name]
                 )  # older files lack it
@@ -775,6 +802,9 @@ class Moments:
         check_arrays(path, arrays, {name: a.shape for name, a in new._arrays().items()})
         new.__dict__.update({name: contiguous(array) for name, array in arrays.items()})
         return new
+
+    def _prepare(self, info: dict[str, Any]) -> None:
+        """Take from metadata what decides the shapes of the arrays."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file with JSON metadata; it appears whole or not at all.
@@ -798,10 +828,10 @@ class Moments:
         >>> Moments.load(path).n_rows
         3
         """
-        save_state(path, "Moments", *self.pack())
+        save_state(path, type(self).__name__, *self.pack())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Moments:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -831,8 +861,8 @@ class Moments:
         """
         path = located(path)
         info, arrays = load_state(path)
-        if info["class"] != "Moments":
-            raise ValueError(f"{path}: holds a {info['class']}, not Moments.")
+        if info["class"] != cls.__name__:
+            raise ValueError(f"{path}: holds a {info['class']}, not {cls.__name__}.")
         return cls.unpack(info, arrays, path=path)
 
     def __repr__(self) -> str:
@@ -876,7 +906,7 @@ def _merged(name: str, a: Moments, b: Moments) -> Any:
     left, right = getattr(a, name), getattr(b, name)
     if left is None or right is None:
         return None
-    found = _BY_RULE[MERGE[name]](left, right)
+    found = _BY_RULE[a._merge[name]](left, right)
     return contiguous(found) if isinstance(found, np.ndarray) else found
 
 

@@ -265,6 +265,7 @@ CORRECTORS = Table(
         "tapered-whitening": "isotropy.correctors.tapered:TaperedWhitening",
         "whitening": "isotropy.correctors.whitening:Whitening",
         "random-rotation": "isotropy.correctors.rotation:RandomRotation",
+        "concept-erasure": "isotropy.correctors.erasure:ConceptErasure",
         "cluster-removal": "isotropy.correctors.clusters:ClusterRemoval",
         "pair-whitening": "isotropy.correctors.pairs:PairWhitening",
         "weighted-removal": "isotropy.correctors.pairs:WeightedRemoval",

@@ -9,6 +9,7 @@ from isotropy import (
     AutoCorrector,
     ClusterRemoval,
     ComponentRemoval,
+    ConceptErasure,
     ConceptorNegation,
     HubnessBias,
     MeanDirectionRemoval,
@@ -21,7 +22,7 @@ from isotropy import (
     Whitening,
 )
 from isotropy.io.formats import writable
-from isotropy.rows import Rows
+from isotropy.rows import Rows, as_rows
 
 
 def _gaussian(n, d, seed=0):
@@ -137,6 +138,8 @@ LEARNERS = [
     WeightedRemoval(4, normalize="both"),
     PairWhitening(),
     PairWhitening(5, normalize="before"),
+    ConceptErasure(),
+    ConceptErasure(0.5, normalize="both"),
     ClusterRemoval(3, 2),
     ClusterRemoval(3, 1, keep_centers=True),
     HubnessBias(3),
@@ -146,9 +149,23 @@ LEARNERS = [
 ]
 
 
+def labels_of(corrector, X):
+    """The labels that `fit` and `partial_fit` ask for, which follow from the rows."""
+    if not isinstance(corrector, ConceptErasure):
+        return {}
+    rows = np.asarray(as_rows(X).in_memory())
+    return {"z": np.where(rows[:, 0] > rows[:, 1] + 1, "more", "less")}
+
+
+def learn_on(corrector, X):
+    """`partial_fit`, with the labels that it asks for."""
+    return corrector.partial_fit(X, **labels_of(corrector, X))
+
+
 def fitted(corrector, X, **more):
-    """The corrector fitted on `X`, with the pairs or queries that its `fit` asks for."""
+    """The corrector fitted on `X`, with the pairs, labels or queries that its `fit` asks for."""
     random = np.random.default_rng(3)
+    more = labels_of(corrector, X) | more
     if isinstance(corrector, WeightedRemoval | PairWhitening):
         more = {
             "pairs": random.integers(0, len(X), (60, 2)),

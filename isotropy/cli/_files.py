@@ -70,16 +70,27 @@ def read_weights(path: Path, n: int) -> np.ndarray:
     return checked
 
 
-def read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of row numbers and their scores, from a file of three columns."""
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: could not be read ({error}).") from error
+
+
+def read_labels(path: Path, n: int) -> list[str | None]:
+    """One label a row, from a file of as many lines; an empty line is a label that is missing."""
+    lines = [line.strip() or None for line in _text_of(path).removesuffix("\n").split("\n")]
+    if len(lines) != n:
+        raise ValueError(f"{path}: holds {len(lines)} labels, one a line, for {n} rows.")
+    return lines
+
+
+def read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of row numbers and their scores, from a file of three columns."""
     pairs, scores = [], []
-    for number, line in enumerate(text.rstrip().splitlines(), 1):
+    for number, line in enumerate(_text_of(path).rstrip().splitlines(), 1):
         fields = line.replace("\t", ",").split(",")
         try:
             row = int(fields[0]), int(fields[1]), float(fields[2])

@@ -14,6 +14,7 @@ from isotropy.cli._files import (
     check_output,
     check_suffix,
     place,
+    read_labels,
     read_pairs,
     read_weights,
     rows_or_moments,
@@ -50,6 +51,13 @@ def fit(
             "two row numbers (from 0) and a score."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A label a line, for correctors that learn from them: the class or number to "
+            "erase, or the group of each row. An empty line is a label that is missing."
+        ),
+    ] = None,
     save_moments: Annotated[
         bool, typer.Option("--moments", help="Store the moments too, so that learning can go on.")
     ] = False,
@@ -68,16 +76,19 @@ def fit(
 
     estimator = parse_corrector(corrector)
     _check_pairs(corrector, estimator, pairs)
+    takes = _check_labels(corrector, estimator, labels)
     check_suffix(output, ".safetensors")
     if checkpoint is not None and str(checkpoint.resolve()) == os.path.realpath(output):
         raise ValueError(f"{output}: is the checkpoint too, which is deleted at the end.")
     rows = open_rows(embeddings, column=column)
-    also = (queries, weights, pairs)
+    also = (queries, weights, pairs, labels)
     plan = [corrector, save_moments, rows.fingerprint(), stamps(*also)]
     with writing(output, plan, rows, *also, checkpoint, overwrite=overwrite):
         weight = None if weights is None else read_weights(weights, rows.shape[0])
         asked: dict[str, Any] = {} if queries is None else {"queries": rows_or_moments(queries)}
-        if pairs is None and hasattr(estimator, "fit_moments"):
+        if labels is not None:
+            asked[takes] = read_labels(labels, rows.shape[0])
+        if pairs is None and labels is None and hasattr(estimator, "fit_moments"):
             if checkpoint is not None:
                 check_output(checkpoint, rows, *also)
             moments = _moments(estimator, rows, weight, checkpoint, checkpoint_every)
@@ -117,6 +128,17 @@ def _check_pairs(spec: str, estimator: Any, pairs: Path | None) -> None:
     learns = "pairs" in signature(estimator.fit).parameters
     if pairs is None and learns and not hasattr(estimator, "fit_moments"):
         raise ValueError(f"{name} learns from pairs: name their file by --pairs.")
+
+
+def _check_labels(spec: str, estimator: Any, labels: Path | None) -> str:
+    """The keyword that takes labels; refuse them, or that there are none, where that is wrong."""
+    name = spec.partition(":")[0]
+    takes = [word for word in ("z", "groups") if word in signature(estimator.fit).parameters]
+    if labels is not None and not takes:
+        raise ValueError(f"--labels: {name} learns from no labels.")
+    if labels is None and "z" in takes:
+        raise ValueError(f"{name} learns from labels: name their file by --labels.")
+    return takes[0] if takes else ""
 
 
 def _learn(estimator: Any, rows: Any, weight: Any, pairs: Path | None, asked: Any) -> None:

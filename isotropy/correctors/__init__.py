@@ -3,6 +3,7 @@
 from isotropy.correctors.base import AffineCorrector, Corrector, load
 from isotropy.correctors.clusters import ClusterRemoval
 from isotropy.correctors.components import ComponentRemoval, ConceptorNegation
+from isotropy.correctors.erasure import ConceptErasure
 from isotropy.correctors.hubness import HubnessBias
 from isotropy.correctors.mean import MeanDirectionRemoval, MeanRemoval
 from isotropy.correctors.pairs import PairWhitening, WeightedRemoval
@@ -14,6 +15,7 @@ __all__ = [
     "AffineCorrector",
     "ClusterRemoval",
     "ComponentRemoval",
+    "ConceptErasure",
     "ConceptorNegation",
     "Corrector",
     "HubnessBias",

@@ -66,6 +66,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         {"moments_", "n_features_in_", "n_samples_seen_"}
     )
     _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
+    _kind_of_moments: ClassVar[type[Moments]] = Moments
     moments_: Moments | None
     n_samples_seen_: int
     mean_: np.ndarray
@@ -359,7 +360,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise ValueError(f"{path}: its metadata is damaged ({error!r}).") from error
         corrector.moments_ = None
         if state is not None:
-            corrector.moments_ = Moments.unpack(state, groups["moments"], path=path)
+            corrector.moments_ = type(corrector)._kind_of_moments.unpack(
+                state, groups["moments"], path=path
+            )
         return corrector
 
     @classmethod
@@ -554,23 +557,37 @@ class AffineCorrector(Corrector):
         >>> corrector.partial_fit(np.array([[3.0, 5.0]])).mean_.tolist()
         [2.0, 5.0]
         """
+        self._learn_on(X, sample_weight)
+        return self
+
+    def _learn_on(self, X: Any, sample_weight: Any, **labels: Any) -> None:
         with self._learning(anew=False) as new:
             if not hasattr(new, "affine_map_"):
-                new.fit(X, sample_weight=sample_weight)
+                new.fit(X, sample_weight=sample_weight, **labels)
             elif new.moments_ is None:
                 raise ValueError(
                     "This corrector has no moments, so it cannot learn on: it was loaded from a "
                     "file saved without moments=True, or made by for_queries."
                 )
+            elif labels:
+                new._take_in(X, sample_weight, new.moments_, reset=False, **labels)
             else:
                 new._bring_in(X, sample_weight, new.moments_, reset=False)
-        return self
 
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
+        self._take_in(X, sample_weight, moments, reset=reset)
+
+    def _take_in(
+        self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool, **labels: Any
+    ) -> None:
         check_normalize(self.normalize)
-        new = moments.copy().update(self._check_rows(X, reset=reset), sample_weight)
+        new = moments.copy().update(self._check_rows(X, reset=reset), sample_weight, **labels)
         if not new.total_weight > 0:
-            raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
+            raise ValueError(
+                "Every weight is zero (0 samples count); at least 1 must not be."
+                if not getattr(new, "n_unlabelled", 0)
+                else "No row has a label (0 samples count); at least 1 must have one."
+            )
         self._finish(new)
 
     @available_if(_learns_by_moments)
@@ -857,6 +874,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, Corrector):
         return {"class": _saved_name(type(value)), "parameters": _plain_parameters(value)}
     raise ValueError(f"A parameter of type {type(value).__name__} cannot be saved: {value!r}.")

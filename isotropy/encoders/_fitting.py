@@ -118,6 +118,11 @@ def check_learns(corrector: Fitted, *, weighted: bool, asked: bool) -> None:
             f"{who} learns from pairs of rows, not from texts alone: fit it on embeddings and "
             "pairs first, and pass the fitted corrector without texts."
         )
+    if "z" in takes:
+        raise ValueError(
+            f"{who} learns from labels of rows, not from texts alone: fit it on embeddings and "
+            "labels first, and pass the fitted corrector without texts."
+        )
     if weighted and "sample_weight" not in takes:
         raise ValueError(f"sample_weight is given, but {who} knows no weights: leave it out.")
     if isinstance(corrector, HubnessBias) and not asked:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from isotropy._optional import require
-from isotropy.moments import MERGE, Moments
+from isotropy.moments import Moments
 
 __all__ = ["all_reduce"]
 
@@ -79,15 +79,20 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
     total = moments.copy()
     if not d:
         total._allocate(int(agreed[2]))
+    total._agree(_all_texts(total._said(), dist, group, device))
     weight = total.total_weight
-    sums = reduced(np.append(weight * total.mean, weight), added)
+    sums = reduced(np.append(weight * total._center, weight), added)
     total = total.centered_at(sums[:-1] / sums[-1] if sums[-1] > 0 else sums[:-1])
     for rules, operation, sign in (
         (("sum", "centered sum"), added, 1.0),
         (("max",), largest, 1.0),
         (("min",), largest, -1.0),
     ):
-        names = [n for n, rule in MERGE.items() if rule in rules and getattr(total, n) is not None]
+        names = [
+            n
+            for n, rule in moments._merge.items()
+            if rule in rules and getattr(total, n) is not None
+        ]
         parts = [sign * np.asarray(getattr(total, name), np.float64) for name in names]
         flat = sign * reduced(np.concatenate([part.ravel() for part in parts]), operation)
         for name, part in zip(names, parts, strict=True):
@@ -95,3 +100,18 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
             setattr(total, name, found if part.ndim else type(getattr(total, name))(found))
             flat = flat[part.size :]
     return total
+
+
+def _all_texts(text: str, dist: Any, group: Any, device: str) -> list[str]:
+    """The texts of all processes, in each of them."""
+    torch = require("torch", extra="encoders")
+    given = text.encode()
+    longest = torch.tensor([len(given)], device=device)
+    dist.all_reduce(longest, op=dist.ReduceOp.MAX, group=group)
+    if not int(longest):
+        return [""]
+    mine = torch.zeros(int(longest), dtype=torch.uint8, device=device)
+    mine[: len(given)] = torch.frombuffer(bytearray(given), dtype=torch.uint8)
+    every = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(every, mine, group=group)
+    return [bytes(one.cpu().numpy()).rstrip(b"\0").decode() for one in every]

@@ -73,9 +73,10 @@ class DaskRows(Rows):
 
     def reduce(
         self,
-        summarize: Callable[[Rows, Any, int], Any],
+        summarize: Callable[..., Any],
         add: Callable[[list[Any]], Any],
         sample_weight: Any = None,
+        *beside: Any,
     ) -> Any:
         """A summary of each part where it lies, added in a tree.
 
@@ -88,33 +89,33 @@ class DaskRows(Rows):
         known = self.kind == "array" and self.source.shape[0] == self.source.shape[0]
         n_rows = int(self.source.shape[0]) if known else 0
         task = dask.delayed(_summary, pure=False)
+        aligned = [self._cut(values) for values in (sample_weight, *beside)]
         level = [
-            task(summarize, part, weight, index, n_rows)
-            for index, (part, weight) in enumerate(
-                zip(self._parts, self._weights(sample_weight), strict=True)
-            )
+            task(summarize, part, index, n_rows, *with_it)
+            for index, (part, *with_it) in enumerate(zip(self._parts, *aligned, strict=True))
         ]
         merge = dask.delayed(add, pure=False)
         while len(level) > 1:
             level = [merge(level[i : i + _FAN_IN]) for i in range(0, len(level), _FAN_IN)]
         if not level:
-            return summarize(MemoryRows(np.empty((0, 0))), None, 0)
+            empty = [None if values is None else np.asarray(values)[:0] for values in beside]
+            return summarize(MemoryRows(np.empty((0, 0))), None, 0, *empty)
         (found,) = dask.compute(level[0])
         return found
 
-    def _weights(self, sample_weight: Any) -> list[Any]:
-        if sample_weight is None:
+    def _cut(self, values: Any) -> list[Any]:
+        """What belongs to the rows, cut as they are: weights, or a table of labels."""
+        if values is None:
             return [None] * len(self._parts)
         if self.kind != "array":
-            raise ValueError("sample_weight needs a Dask array of rows.")
+            raise ValueError("sample_weight and labels need a Dask array of rows.")
         da = require("dask.array", extra="dask")
-        given = sample_weight if hasattr(sample_weight, "rechunk") else da.asarray(sample_weight)
-        if given.shape != (self.source.shape[0],):
-            raise ValueError(
-                f"sample_weight must have shape ({self.source.shape[0]},), got "
-                f"{tuple(given.shape)}."
-            )
-        return list(given.rechunk((self.source.chunks[0],)).to_delayed().ravel())
+        given = values if hasattr(values, "rechunk") else da.asarray(values)
+        n = self.source.shape[0]
+        if given.shape[:1] != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},), got {tuple(given.shape)}.")
+        chunks = (self.source.chunks[0], *given.shape[1:])
+        return list(given.rechunk(chunks).to_delayed().ravel())
 
     def map(
         self,
@@ -180,13 +181,13 @@ def as_part(part: Any) -> np.ndarray:
 
 
 def _summary(
-    summarize: Callable[[Rows, Any, int], Any], part: Any, weights: Any, index: int, n_rows: int
+    summarize: Callable[..., Any], part: Any, index: int, n_rows: int, weights: Any, *beside: Any
 ) -> Any:
     rows = MemoryRows(as_part(part))
     if weights is not None and not isinstance(weights, np.ndarray):
         weights = as_part(weights)
     try:
-        return summarize(rows, weights, n_rows)
+        return summarize(rows, weights, n_rows, *beside)
     except BadRowError as error:
         raise error.at(f" of partition {index}") from None
 

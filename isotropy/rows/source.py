@@ -214,26 +214,29 @@ class Rows(ABC):
 
     def reduce(
         self,
-        summarize: Callable[[Rows, Any, int], Any],
+        summarize: Callable[..., Any],
         add: Callable[[list[Any]], Any],
         sample_weight: Any = None,
+        *beside: Any,
     ) -> Any:
         """A summary of all rows, made where they lie.
 
         Parameters
         ----------
         summarize : callable
-            ``summarize(rows, weights, n_rows)`` of some of the rows, n_rows being how many there
-            are in all.
+            ``summarize(rows, weights, n_rows, *beside)`` of some of the rows, n_rows being how many
+            there are in all.
         add : callable
             Makes one summary of a list of them.
         sample_weight : array of shape (n,), optional
+        *beside : arrays of shape (n, ...)
+            What else belongs to the rows, cut as they are.
 
         Returns
         -------
         summary
         """
-        return summarize(self, sample_weight, self.shape[0])
+        return summarize(self, sample_weight, self.shape[0], *beside)
 
     def locate(self, row: int) -> str:
         """Where a row lies.

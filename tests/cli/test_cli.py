@@ -245,6 +245,23 @@ def test_correctors_that_are_not_affine_are_fitted_and_applied_too(run, rows, na
     assert "row 250 of bad.npy" in told
 
 
+def test_labels_go_to_what_learns_from_labels(run, rows, tmp_path):
+    kinds = np.where(rows[:, 0] > rows[:, 1], "one", "other")
+    (tmp_path / "z.txt").write_text("\n".join(kinds) + "\n")
+    fit = ("fit", "rows.npy", "-o", "c.safetensors")
+    assert "learns from no labels" in refused(run, *fit, "--labels", "z.txt")
+    assert "--labels" in refused(run, *fit, "-c", "concept-erasure")
+    assert "no such file" in refused(run, *fit, "-c", "concept-erasure", "--labels", "none.txt")
+    run(*fit, "-c", "concept-erasure", "--labels", "z.txt")
+    wanted = isotropy.ConceptErasure().fit(rows, kinds).transform(rows)
+    np.testing.assert_allclose(isotropy.load("c.safetensors").transform(rows), wanted, rtol=1e-6)
+    (tmp_path / "z.txt").write_text("one\n\n")
+    said = refused(
+        run, "fit", "rows.npy", "-o", "d.safetensors", "-c", "concept-erasure", "--labels", "z.txt"
+    )
+    assert "z.txt: holds 2 labels, one a line, for" in said
+
+
 def test_pairs_go_to_what_learns_from_pairs(run, rows, tmp_path):
     (tmp_path / "pairs.csv").write_text("0,1,1.0\n2,3,0.0\n4,5,0.5\n")
     told = refused(run, "fit", "rows.npy", "-o", "c.safetensors", "--pairs", "pairs.csv")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cases import CORRECTORS, LEARNERS, fitted
+from cases import CORRECTORS, LEARNERS, fitted, learn_on
 from sklearn.base import clone
 
 from isotropy import AutoCorrector, Moments, Whitening
@@ -154,8 +154,8 @@ def test_every_corrector_is_tried():
 def test_partial_fits_at_once_lose_no_row(made, first):
     found, given = clone(made), [rows(seed) for seed in range(4)]
     if first:
-        found.fit(rows(9))
-    at_once(*(lambda X=X: found.partial_fit(X) for X in given))
+        fitted(found, rows(9))
+    at_once(*(lambda X=X: learn_on(found, X) for X in given))
     everything = np.concatenate([rows(9)] * first + given)
     assert found.n_samples_seen_ == len(everything)
     same = Moments(unit="none").update(everything)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isotropy import Moments
+from isotropy import CrossMoments, Moments
 from isotropy.jobs import all_reduce
 
 torch = pytest.importorskip("torch")
@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 X = np.random.default_rng(0).normal(size=(1000, 6)) + 1000
 W = np.random.default_rng(1).integers(0, 3, 1000).astype(float)
 CUTS = {"even": 500, "one has nothing": 0, "uneven": 999}
+Z = np.where(np.arange(1000) < 700, "early", "late")  # a process may know one class alone
 OPTIONS = {"whole": {"unit": "gram"}, "sums": {"order": 1, "unit": "none"}}
 
 
@@ -30,6 +31,8 @@ def _work(rank, folder):
             mine = Moments(**options).update(X[part], W[part])
             all_reduce(mine).save(f"{folder}/{case} {name} {rank}.safetensors")
             assert mine.n_rows == np.count_nonzero(W[part])  # as it was
+        mine = CrossMoments().update(X[part], W[part], z=Z[part])
+        all_reduce(mine).save(f"{folder}/{case} cross {rank}.safetensors")
     for name, mine in (
         ("options", Moments(order=2 if rank else 4).update(X)),
         ("width", Moments().update(X[:, : 3 + rank])),
@@ -62,6 +65,17 @@ def test_each_process_gets_the_moments_of_all(folder, case, options):
             if other is not None:
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
         assert (found.fourth or 0) == pytest.approx(wanted.fourth or 0, rel=1e-12)
+
+
+@pytest.mark.parametrize("case", CUTS)
+def test_each_process_gets_the_labels_of_all(folder, case):
+    wanted = CrossMoments().update(X, W, z=Z)
+    for rank in range(2):
+        found = CrossMoments.load(folder / f"{case} cross {rank}.safetensors")
+        assert found.concepts == wanted.concepts and found.n_rows == wanted.n_rows
+        for name in ("z_mean", "cross", "z_scatter", "spread", "scatter"):
+            one, other = getattr(found, name), getattr(wanted, name)
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
 
 
 def test_what_does_not_add_up_is_an_error_in_every_process(folder):
