@@ -1,9 +1,12 @@
 """Embeddings of texts, and encoders with a correction inside."""
 
 from isotropy.encoders._check import Parity, check, save
+from isotropy.encoders._counts import token_counts, token_weights
 from isotropy.encoders._encode import encode, encode_blocks
+from isotropy.encoders._language import perplexity, unembedding_filter
 from isotropy.encoders._models import bundled_minilm
 from isotropy.encoders._profile import LayerProfile, layer_profile
+from isotropy.encoders._tables import TiedTableWarning, correct_tokens
 from isotropy.encoders._tokens import MultiVectorCorrector
 from isotropy.encoders._wrap import wrap
 
@@ -11,11 +14,17 @@ __all__ = [
     "LayerProfile",
     "MultiVectorCorrector",
     "Parity",
+    "TiedTableWarning",
     "bundled_minilm",
     "check",
+    "correct_tokens",
     "encode",
     "encode_blocks",
     "layer_profile",
+    "perplexity",
     "save",
+    "token_counts",
+    "token_weights",
+    "unembedding_filter",
     "wrap",
 ]

@@ -31,7 +31,6 @@ from isotropy.metrics.frequency import (
     FrequencyTable,
     frequency_table,
     read_counts,
-    token_counts,
 )
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
 from isotropy.metrics.hubs import (
@@ -47,6 +46,7 @@ from isotropy.metrics.hubs import (
     robin_hood,
 )
 from isotropy.metrics.hull import HullCertificate, origin_in_hull
+from isotropy.metrics.length import LengthBin, LengthTable, length_table
 from isotropy.metrics.mardia import mardia_kurtosis, mardia_skewness
 from isotropy.metrics.neighbors import Neighbors, nearest_neighbors
 from isotropy.metrics.pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
@@ -80,6 +80,8 @@ __all__ = [
     "FrequencyTable",
     "Hubness",
     "HullCertificate",
+    "LengthBin",
+    "LengthTable",
     "Metric",
     "NeedsRows",
     "Neighbors",
@@ -110,6 +112,7 @@ __all__ = [
     "k_occurrence",
     "k_skewness",
     "kl_divergence",
+    "length_table",
     "local_intrinsic_dimension",
     "marchenko_pastur_spectrum",
     "mardia_kurtosis",
@@ -136,7 +139,6 @@ __all__ = [
     "sphericity",
     "sphericity_test",
     "stable_rank",
-    "token_counts",
     "top_contribution",
     "top_variance_share",
     "uniformity",

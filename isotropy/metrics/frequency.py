@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ __all__ = [
     "FrequencyTable",
     "frequency_table",
     "read_counts",
-    "token_counts",
 ]
 
 
@@ -125,8 +123,9 @@ def frequency_table(
     X : array of shape (n, d) or `isotropy.io` rows
         An embedding matrix.
     counts : array of shape (n,)
-        How often each row's token occurs; only the order counts. Where none are known and rows
-        are sorted by frequency, ``-np.arange(n)`` is Zipf's rank.
+        How often each row's token occurs (`isotropy.encoders.token_counts`, `read_counts`); only
+        the order counts. Where none are known and rows are sorted by frequency,
+        ``-np.arange(n)`` is Zipf's rank.
     edges : sequence of int, default=(100, 500, 5000)
         Ranks at which a bucket ends; the last bucket takes the rest. Empty buckets are left out.
     n_neighbors : int, default=3
@@ -183,42 +182,6 @@ def frequency_table(
             buckets.append(FrequencyBucket(first, first + len(chosen), len(chosen), *values))
     by_norm, by_mean = (float(spearmanr(given, v).statistic) for v in (norms, along))
     return FrequencyTable(tuple(buckets), by_norm, by_mean, n_neighbors)
-
-
-def token_counts(tokenizer: Any, texts: Iterable[str], *, batch_size: int = 1000) -> np.ndarray:
-    """How often each token occurs in texts: the counts of an embedding matrix's rows.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizer
-        Any that gives ``tokenizer(texts)["input_ids"]`` and has a length.
-    texts : iterable of str
-        Read once, `batch_size` at a time.
-    batch_size : int, default=1000
-        Texts that go through it together.
-
-    Returns
-    -------
-    ndarray of int64, shape (len(tokenizer),)
-        By token id; special tokens are not added.
-
-    Examples
-    --------
-    >>> from isotropy.metrics import token_counts
-    >>> class Letters:
-    ...     def __len__(self):
-    ...         return 26
-    ...
-    ...     def __call__(self, texts, add_special_tokens):
-    ...         return {"input_ids": [[ord(x) - 97 for x in text] for text in texts]}
-    >>> token_counts(Letters(), ["abba", "az"])[:3].tolist()
-    [3, 2, 0]
-    """
-    counts, rest = np.zeros(len(tokenizer), dtype=np.int64), iter(texts)
-    while part := list(islice(rest, batch_size)):
-        for ids in tokenizer(part, add_special_tokens=False)["input_ids"]:
-            counts += np.bincount(np.asarray(ids, dtype=np.int64), minlength=len(counts))
-    return counts
 
 
 def read_counts(

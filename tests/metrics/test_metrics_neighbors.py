@@ -17,7 +17,6 @@ from isotropy.metrics import (
     neighbors,
     origin_in_hull,
     read_counts,
-    token_counts,
 )
 
 
@@ -464,19 +463,6 @@ def test_wrong_frequencies_are_named():
         frequency_table(X, np.arange(5), edges=(3, 3))
     with pytest.raises(ValueError, match="n_neighbors must be"):
         frequency_table(X, np.arange(5), n_neighbors=5)
-
-
-def test_counts_from_a_tokenizer_s_texts():
-    class Letters:
-        def __len__(self):
-            return 26
-
-        def __call__(self, texts, add_special_tokens):
-            assert not add_special_tokens
-            return {"input_ids": [[ord(letter) - 97 for letter in text] for text in texts]}
-
-    counts = token_counts(Letters(), (text for text in ["abba", "", "az"]), batch_size=2)
-    assert counts[[0, 1, 25]].tolist() == [3, 2, 1] and counts.sum() == 6
 
 
 def test_counts_from_a_file(tmp_path):
