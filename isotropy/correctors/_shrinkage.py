@@ -1,4 +1,4 @@
-"""Shrinkage of a covariance towards a multiple of the identity, estimated from moments."""
+"""Shrinkage, estimated from moments: of a covariance to the identity, of a mean to another."""
 
 from __future__ import annotations
 
@@ -33,3 +33,35 @@ def oas_shrinkage(moments: Moments) -> float:
     mean = float(np.trace(covariance)) / d
     denominator = (n + 1) * (mean_square - mean**2 / d)
     return 1.0 if denominator <= 0 else min((mean_square + mean**2) / denominator, 1.0)
+
+
+_SURE = 0.95
+
+
+def shrunk_mean(moments: Moments, centre: np.ndarray) -> np.ndarray:
+    """The mean of rows of which there may be few, drawn towards `centre` as far as chance goes.
+
+    The mean of n rows is off by s^2 / n in square, s^2 being their summed variance. Of its squared
+    distance to the centre so much is chance, and what is left of one, 1 - s^2 / (n |shift|^2), is
+    the weight of the mean; from 0.95 up it is the mean itself. James & Stein 1961, positive part.
+    One row tells nothing of its spread, and so nothing of a mean. Moments that hold no more than
+    the mean are believed.
+    """
+    n, shift, variance = moments.n_effective, moments.mean - centre, _variance(moments)
+    if variance is None:
+        return moments.mean
+    if n <= 1:
+        return centre
+    chance, far = variance / (n - 1), float(shift @ shift)
+    weight = 1 - chance / far if far > chance else 0.0
+    return moments.mean if weight >= _SURE else centre + weight * shift
+
+
+def _variance(moments: Moments) -> float | None:
+    """Summed over the columns; None where it is not known."""
+    if moments.scatter is not None:
+        return float(np.trace(moments.scatter)) / moments.total_weight
+    if moments.unit_sum is None:
+        return None
+    squares = moments.unit_weight if moments.normalize else moments.norm_square_sum
+    return max(squares / moments.total_weight - float(moments.mean @ moments.mean), 0.0)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.correctors._learning import Learner
+from isotropy.correctors._shrinkage import shrunk_mean
 from isotropy.moments import Moments
 from isotropy.rows.door import as_rows
 from isotropy.rows.source import Rows
@@ -51,7 +52,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     mean_ : ndarray of shape (d,)
         Mean of the rows, of the unit rows where the corrector normalizes before.
     query_mean_ : ndarray of shape (d,), where `fit` was given queries
-        Theirs.
+        Theirs, as far as they are enough to tell it from `mean_`.
     n_samples_seen_ : int, where the corrector keeps moments
         Rows of positive weight that it learned from.
 
@@ -96,7 +97,9 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         sample_weight : array of shape (n,), optional
         queries : array of shape (q, d) or Moments, optional
             Embeddings of queries such as will be asked of the rows. They have another mean;
-            `transform_queries` corrects them about that. The map is learned from `X` alone.
+            `transform_queries` corrects them about that. The map is learned from `X` alone. The
+            mean of few queries is drawn towards that of `X`, as far as chance may have moved it;
+            one query has none.
 
         Returns
         -------
@@ -137,13 +140,20 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         ----------
         Q : array of shape (q, d) or Moments, optional
             Queries; by default those that `fit` was given. Where there are none, and where the
-            corrector removes nothing of the mean, queries are corrected as documents are.
+            corrector removes nothing of the mean, queries are corrected as documents are. The mean
+            of few is drawn towards that of the documents, that of one is the documents'.
 
         Returns
         -------
         corrector
             A fitted one of the same class, to be applied, saved, exported or wrapped as any other.
             It holds no moments, so it learns nothing more.
+
+        Notes
+        -----
+        The weight of the queries' mean is 1 - s^2 / (q |shift|^2), s^2 being their variance and
+        shift the distance of the means: James & Stein 1961; from 0.95 up it is 1. Over 32 cells of
+        search (12 encoders, 3 collections) ten queries about their mean as it is hurt 7, drawn 4.
 
         Raises
         ------
@@ -157,9 +167,10 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         --------
         >>> import numpy as np
         >>> from isotropy import MeanRemoval
-        >>> documents, queries = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[7.0, 0.0]])
+        >>> documents = np.array([[1.0, 5.0], [3.0, 5.0]])
+        >>> queries = np.array([[7.0, 0.0], [8.0, 0.0]])
         >>> MeanRemoval().fit(documents).for_queries(queries).transform(queries).tolist()
-        [[0.0, 0.0]]
+        [[-0.5, 0.0], [0.5, 0.0]]
         """
         check_is_fitted(self)
         twin = copy.copy(self)
@@ -193,10 +204,11 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         --------
         >>> import numpy as np
         >>> from isotropy import MeanRemoval
-        >>> documents, queries = np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[7.0, 0.0]])
+        >>> documents = np.array([[1.0, 5.0], [3.0, 5.0]])
+        >>> queries = np.array([[7.0, 0.0], [8.0, 0.0]])
         >>> corrector = MeanRemoval().fit(documents, queries=queries)
         >>> corrector.transform_queries(queries).tolist()
-        [[0.0, 0.0]]
+        [[-0.5, 0.0], [0.5, 0.0]]
         """
         return self.for_queries().transform(Q)
 
@@ -210,7 +222,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                     f"{type(self).__name__} with these parameters needs normalize={unit}."
                 )
         else:
-            moments = Moments(unit="none", order=1, normalize=unit)
+            moments = Moments(order=1, normalize=unit)
             try:
                 moments.update(self._check_rows(queries, reset=False))
             except ValueError as error:
@@ -221,7 +233,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise ValueError(
                 f"queries have {moments.n_features} columns, the rows {self.n_features_in_}."
             )
-        return moments.mean
+        # Those that take off no mean have none of the documents.
+        return shrunk_mean(moments, getattr(self, "mean_", moments.mean))
 
     # -- rows and state ----------------------------------------------------------------------
 

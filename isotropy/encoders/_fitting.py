@@ -94,7 +94,7 @@ def for_queries(corrector: Fitted, queries: Moments | None = None) -> Fitted:
 def query_moments(corrector: Fitted, blocks: Iterable[np.ndarray]) -> Moments:
     """The moments that `for_queries` wants, of rows in blocks."""
     unit = getattr(corrector, "normalize", "none") in ("before", "both")
-    moments = Moments(unit="none", order=1, normalize=unit)
+    moments = Moments(order=1, normalize=unit)
     _gathered(moments, blocks, None, "queries")
     return moments
 

@@ -70,6 +70,38 @@ def test_the_mean_of_the_queries_lands_where_the_documents_mean_does(any_correct
     np.testing.assert_allclose(found.query_mean_, asked.mean(0), atol=1e-12)
 
 
+@pytest.mark.parametrize("normalize", ["none", "before"])
+def test_the_mean_of_few_queries_is_nearer_to_the_truth_than_their_own(normalize):
+    """Drawn towards the documents by chance's share, which differs where the means do."""
+    draw = np.random.default_rng(0)
+    found = MeanRemoval(normalize=normalize).fit(documents(d=30))
+    for shift, few in ((0.1, 3), (0.5, 10), (4.0, 3)):
+        own, drawn = [], []
+        asked = draw.normal(size=(4000, 30)) * np.arange(1, 31) + 6 + 4 * shift
+        truth = (unit(asked) if normalize == "before" else asked).mean(0)
+        for Q in asked[: 100 * few].reshape(100, few, 30):
+            seen = unit(Q) if normalize == "before" else Q
+            own.append(((seen.mean(0) - truth) ** 2).sum())
+            drawn.append(((found.for_queries(Q).mean_ - truth) ** 2).sum())
+        assert np.mean(drawn) < np.mean(own), (shift, few)
+
+
+def test_one_query_has_the_mean_of_the_documents(corrector):
+    X, Q = documents(), questions()
+    found = corrector.fit(X, queries=Q[:1])
+    np.testing.assert_allclose(found.transform_queries(Q), found.transform(Q), atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_moments_of_few_queries_are_drawn_as_the_rows_are(order):
+    X, Q = documents(), questions(3) / 4 + 5
+    wanted = Whitening().fit(X, queries=Q)
+    assert np.abs(wanted.query_mean_ - Q.mean(0)).max() > 0.1
+    moments = Moments(order=order).update(Q)
+    found = Whitening().fit(X, queries=moments)
+    np.testing.assert_allclose(found.query_mean_, wanted.query_mean_, atol=1e-9)
+
+
 @pytest.mark.parametrize("strength", [1e-3, 0.5, 1.0, 1.7])
 @pytest.mark.parametrize("normalize", ["none", "before"])
 @pytest.mark.parametrize("make", [MeanRemoval, Whitening], ids=["MeanRemoval", "Whitening"])
