@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isotropy.affine import AffineMap
-    from isotropy.choose import AutoCorrector
+    from isotropy.choose import Advice, AutoCorrector, advise
     from isotropy.correctors import (
         ClusterRemoval,
         ComponentRemoval,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "affine": ["AffineMap"],
-    "choose": ["AutoCorrector"],
+    "choose": ["Advice", "AutoCorrector", "advise"],
     "correctors": [
         "ClusterRemoval",
         "ComponentRemoval",

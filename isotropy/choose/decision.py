@@ -11,7 +11,7 @@ from isotropy.choose.record import EVEN, THRESHOLDS, UNEVEN, chosen, row_of
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS, named
 
-__all__ = ["MARGIN", "Decision", "decide"]
+__all__ = ["MARGIN", "Decision", "decide", "side_of"]
 
 MARGIN = 0.03  # so near to the threshold the side is not known
 
@@ -73,14 +73,38 @@ def decide(
     if not known:
         reason = f"No correction: {kept.why_not}, so what they need cannot be told."
         return Decision("none", reason, evidence, Risk(0, 0, 0.0), sure=False)
-    threshold = THRESHOLDS[task]
-    side = EVEN if kept.value >= threshold else UNEVEN
-    near = abs(kept.value - threshold) < MARGIN
+    side, near = side_of(task, kept)
     allowed = SETTINGS.keys() if among is None else {"none", *among}
-    setting = chosen(task, EVEN if near else side, queries_known, allowed)
-    row = row_of(task, EVEN if near else side, queries_known, setting)
+    setting = chosen(task, side, queries_known, allowed)
+    row = row_of(task, side, queries_known, setting)
     risk = Risk(0, 0, 0.0) if row is None else Risk(row.cells, row.hurt, row.worst)
     return Decision(setting, _told(kept.value, setting, side, near), evidence, risk, not near)
+
+
+def side_of(task: str | None, kept: Kept) -> tuple[str, bool]:
+    """On which side of the threshold rows lie, and whether so near to it that nobody knows.
+
+    There they count as even, which is corrected less.
+
+    Parameters
+    ----------
+    task : str or None
+    kept : Kept
+        Of which the value is known.
+
+    Returns
+    -------
+    side : {"even", "uneven"}
+    near : bool
+
+    Examples
+    --------
+    >>> side_of("classes", Kept(0.6, 1000)), side_of("classes", Kept(0.7, 1000))
+    (('uneven', False), ('even', True))
+    """
+    gap = kept.value - THRESHOLDS[task]
+    near = abs(gap) < MARGIN
+    return (EVEN if near or gap >= 0 else UNEVEN), near
 
 
 def _told(value: float, setting: str, side: str, near: bool) -> str:

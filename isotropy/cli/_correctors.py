@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from isotropy.tables import CORRECTORS
 
-__all__ = ["CORRECTOR_HELP", "corrector_or_file", "parse_corrector", "parse_correctors"]
+__all__ = ["CORRECTOR_HELP", "corrector_or_file", "parse_corrector", "parse_correctors", "spelled"]
 
 CORRECTOR_HELP = (
     "NAME or NAME:parameter=value,... such as whitening:method=zca,power=0.5. Names: {CORRECTORS}."
@@ -67,6 +67,28 @@ def parse_corrector(spec: str) -> Any:
 def parse_correctors(specs: list[str]) -> dict[str, Any]:
     """The unfitted correctors by the words that name them; see `parse_corrector`."""
     return {spec: parse_corrector(spec) for spec in specs}
+
+
+def spelled(corrector: Any) -> str:
+    """The words that `parse_corrector` makes an unfitted corrector of the table from.
+
+    Parameters
+    ----------
+    corrector : unfitted corrector
+        Its parameters are numbers, words, truth values or None.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> spelled(parse_corrector("whitening:power=0.5"))
+    'whitening:power=0.5'
+    """
+    usual = type(corrector)().get_params()
+    told = [f"{k}={v}" for k, v in corrector.get_params().items() if v != usual[k]]
+    return ":".join(filter(None, [CORRECTORS.name_of(type(corrector)), ",".join(told)]))
 
 
 def corrector_or_file(text: str) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "check_suffix",
     "place",
     "read_pairs",
+    "read_relevant",
     "read_weights",
     "rows_or_moments",
     "stamps",
@@ -105,6 +106,37 @@ def read_pairs(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not pairs:
         raise ValueError(f"{path}: holds no pair.")
     return np.array(pairs), np.array(scores)
+
+
+def read_relevant(path: Path, n_queries: int) -> list[dict[int, float]]:
+    """For each query the rows that answer it, with their grades.
+
+    From lines of a query's number, a row's and maybe a grade, or from JSON: a list of row numbers a
+    query, or an object of row numbers to grades.
+    """
+    found: list[dict[int, float]] = []
+    as_json = path.suffix.lower() == ".jsonl"
+    if not as_json:
+        found = [{} for _ in range(n_queries)]
+    for number, line in enumerate(_text_of(path).rstrip().splitlines(), 1):
+        try:
+            if as_json:
+                told = json.loads(line)
+                graded = told if isinstance(told, dict) else dict.fromkeys(told, 1)
+                found.append({int(row): float(grade) for row, grade in graded.items()})
+                continue
+            query, row, *grade = line.replace("\t", ",").split(",")
+            if not 0 <= int(query) < n_queries:
+                raise ValueError
+            found[int(query)][int(row)] = float(grade[0]) if grade else 1.0
+        except (ValueError, TypeError, IndexError):
+            if number == 1 and not as_json:  # names of the columns
+                continue
+            wanted = "a list of row numbers" if as_json else "the numbers of a query and a row"
+            raise ValueError(
+                f"{path}: line {number} is not {wanted} ({n_queries} queries): {line[:80]!r}."
+            ) from None
+    return found
 
 
 def check_output(output: str | Path, *sources: Any) -> None:

