@@ -114,7 +114,9 @@ class CrossMoments(Moments):
         self.z_scatter = np.zeros((k, k)) if self.order > 1 else None
 
     def _options(self) -> dict[str, Any]:
-        return {**super()._options(), "concept": self.concept}
+        options = super()._options()
+        del options["sample"]  # rows are not kept beside labels
+        return {**options, "concept": self.concept}
 
     # -- gathering ---------------------------------------------------------------------------
 

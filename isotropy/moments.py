@@ -16,13 +16,14 @@ from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.lanes import gather, rows_at_a_time
 from isotropy.rows.passes import SMALL_JOB, Pass, RawSums
 from isotropy.rows.products import times
+from isotropy.rows.sample import Sample
 from isotropy.rows.source import Rows
 from isotropy.storage.remote import located
 from isotropy.storage.state import check_arrays, contiguous, load_state, save_state
 
 __all__ = ["MERGE", "Moments"]
 
-MERGE: dict[str, Literal["sum", "centered sum", "min", "max"]] = {
+MERGE: dict[str, Literal["sum", "centered sum", "min", "max", "least keys"]] = {
     "n_rows": "sum",
     "n_zero_rows": "sum",
     "total_weight": "sum",
@@ -42,9 +43,11 @@ MERGE: dict[str, Literal["sum", "centered sum", "min", "max"]] = {
     "unit_sum": "sum",
     "unit_square_sum": "sum",
     "unit_gram": "sum",
+    "sampled": "least keys",
 }
 """How each part of two Moments merges; what was not gathered is None. A centered sum adds up once
-both are about the common mean (`Moments.centered_at`), which is that of the two by weight."""
+both are about the common mean (`Moments.centered_at`), which is that of the two by weight. Of
+sampled rows those of least key stay (`isotropy.rows.sample.Sample`)."""
 
 _BY_RULE: dict[str, Callable[[Any, Any], Any]] = {
     "sum": operator.add,
@@ -94,6 +97,10 @@ class Moments:
         (sum w)^2 / sum w^2, and no row is paired with itself.
     normalize : bool, default=False
         Take the moments of the rows scaled to length one in the place of the rows.
+    sample : int, default=0
+        Keep so many of the rows, for what moments do not tell. They are drawn uniformly among the
+        different rows by a hash of what they hold, so order, parts, threads and number types draw
+        the same.
 
     Attributes
     ----------
@@ -117,6 +124,8 @@ class Moments:
         Sum of w x^ x^'.
     unit_weight, unit_weight2 : float
         Sums of the weights of the rows that are not zero, and of their squares.
+    sampled : ndarray of shape (m, d) or None
+        The rows kept, as they came, in float64 and an order of their own; m is at most `sample`.
     norm_sum, norm_square_sum, norm_min, norm_max : float
         Of the lengths of the rows.
     input_eps, product_eps : float
@@ -148,7 +157,7 @@ class Moments:
     _merge: ClassVar = MERGE
     _centers: ClassVar[tuple[str, ...]] = ("mean",)
     _array_names: ClassVar[tuple[str, ...]] = (
-        *("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram"),
+        *("mean", "scatter", "third", "unit_sum", "unit_square_sum", "unit_gram", "sampled"),
     )
     _may_lack: ClassVar[tuple[str, ...]] = ("fourth",)
 
@@ -159,6 +168,7 @@ class Moments:
         order: Literal[4, 2, 1] = 4,
         weight_type: Literal["frequency", "probability"] = "frequency",
         normalize: bool = False,
+        sample: int = 0,
     ) -> None:
         if unit not in ("sums", "gram", "none"):
             raise ValueError(f"unit must be 'sums', 'gram' or 'none', got {unit!r}.")
@@ -168,8 +178,11 @@ class Moments:
             )
         if order not in (1, 2, 4):
             raise ValueError(f"order must be 4, 2 or 1, got {order!r}.")
+        if isinstance(sample, bool) or not isinstance(sample, int | np.integer) or sample < 0:
+            raise ValueError(f"sample must be an integer from 0 up, got {sample!r}.")
         self.unit, self.order = unit, order
         self.weight_type, self.normalize = weight_type, bool(normalize)
+        self.sample = int(sample)
         self.n_features = 0
         self.n_rows = self.n_zero_rows = 0
         self.total_weight = self.total_weight2 = 0.0
@@ -189,6 +202,7 @@ class Moments:
         self.unit_sum = np.zeros(d) if with_unit else None
         self.unit_square_sum = np.zeros(d) if with_unit else None
         self.unit_gram = np.zeros((d, d)) if with_gram else None
+        self.sampled: np.ndarray | None = np.zeros((0, d)) if self.sample else None
         self._eigen: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
 
     # -- gathering ---------------------------------------------------------------------------
@@ -290,6 +304,7 @@ class Moments:
             frequency=self.weight_type == "frequency",
             seen=seen,
             first_row=first_row,
+            sample=self.sample,
         )
         sums = run.run()
         if sums.weight > 0:
@@ -309,6 +324,7 @@ class Moments:
         new.norm_min, new.norm_max = sums.norm_min, sums.norm_max
         new.unit_weight, new.unit_weight2 = sums.unit_weight, sums.unit_weight2
         new.input_eps = eps
+        new.sampled = sums.sample.rows if self.sample else None
         new.product_eps = float(np.finfo(run.dtype).eps)
         w, e, scatter = sums.weight, sums.first / sums.weight, sums.scatter
         new.mean = run.shift + e
@@ -327,7 +343,10 @@ class Moments:
         return new
 
     def _options(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("unit", "order", "weight_type", "normalize")}
+        return {
+            name: getattr(self, name)
+            for name in ("unit", "order", "weight_type", "normalize", "sample")
+        }
 
     # -- merging -----------------------------------------------------------------------------
 
@@ -754,6 +773,7 @@ class Moments:
         names = (*self._number_names(), *self._may_lack, "n_features")
         info = {name: getattr(self, name) for name in names}
         info["norm_min"] = None if np.isinf(self.norm_min) else self.norm_min
+        info["n_sampled"] = 0 if self.sampled is None else len(self.sampled)
         return {**info, **self._options()}, self._arrays()
 
     @classmethod
@@ -786,13 +806,16 @@ class Moments:
         5
         """
         try:
+            added = {"sample": 0, "n_sampled": 0, "noise": 0.0}  # older files lack these
+            info = added | info
             new = cls(**{name: info[name] for name in cls()._options()})
             new._prepare(info)
             new._allocate(int(info["n_features"]))
+            if new.sampled is not None:
+                shape = int(info["n_sampled"]), new.n_features
+                new.sampled = np.broadcast_to(0.0, shape)  # no memory for what may be no truth
             for name in cls._number_names():
-                value = (
-                    info.get(name, 0.0) if name == "noise" else info[name]
-                )  # older files lack it
+                value = info[name]
                 setattr(new, name, np.inf if name == "norm_min" and value is None else value)
             new.fourth = info["fourth"]
             if new.fourth is None:
@@ -906,7 +929,12 @@ def _merged(name: str, a: Moments, b: Moments) -> Any:
     left, right = getattr(a, name), getattr(b, name)
     if left is None or right is None:
         return None
-    found = _BY_RULE[a._merge[name]](left, right)
+    rule = a._merge[name]
+    found = (
+        Sample.of(a.sample, left, right).rows
+        if rule == "least keys"
+        else _BY_RULE[rule](left, right)
+    )
     return contiguous(found) if isinstance(found, np.ndarray) else found
 
 

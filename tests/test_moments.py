@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from isotropy import Moments
 from isotropy.moments import MERGE
 from isotropy.rows import passes as _sums
+from isotropy.rows.sample import Sample
 from isotropy.storage.state import load_state, save_state
 
 
@@ -388,7 +389,8 @@ def packed(moments):
 
 @pytest.mark.parametrize("options", [{}, {"unit": "gram"}, {"order": 2}, {"order": 1}], ids=str)
 def test_every_part_of_the_state_has_a_rule_for_merging(options):
-    told = {"unit", "order", "weight_type", "normalize", "n_features", "mean", "_eigen", "_lock"}
+    told = {"unit", "order", "weight_type", "normalize", "sample"}
+    told |= {"n_features", "mean", "_eigen", "_lock"}
     assert set(vars(Moments(**options))) == set(MERGE) | told
 
 
@@ -457,3 +459,45 @@ def test_one_object_fed_by_several_threads_counts_all():
     assert moments.n_rows == 400
     np.testing.assert_allclose(moments.scatter, wanted.scatter, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(moments.fourth, wanted.fourth, rtol=1e-9)
+
+
+# -- rows that are kept ------------------------------------------------------------------------
+
+
+def test_sampled_rows_are_the_same_in_any_order_parts_type_and_number_of_times():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 5)).astype(np.float16).astype(np.float64)
+    X[::7] = 0
+    X[::11, 0] *= -0.0
+    w = rng.integers(0, 3, 3000)
+    wanted = Moments(sample=200).update(X).sampled
+    assert wanted.shape == (200, 5) and len(np.unique(wanted, axis=0)) == 200
+    parts = [Moments(sample=200).update(X[i::4]) for i in (2, 0, 3, 1)]
+    found = [
+        sum(parts),
+        Moments(sample=200).update(X[::-1]),
+        Moments(sample=200).update(X.astype(np.float16)),
+        Moments(sample=200, normalize=True, order=1).update(X.repeat(2, 0)),
+        Moments.unpack(*sum(parts).pack()),
+        sum(parts).copy().update(X[:50]),
+    ]
+    for moments in found:
+        np.testing.assert_array_equal(moments.sampled, wanted)
+    weighed = Moments(sample=200).update(X, w).sampled
+    np.testing.assert_array_equal(weighed, Moments(sample=200).update(X[w > 0]).sampled)
+    few = Moments(sample=200).update(X[:9]).sampled
+    assert sorted(map(tuple, few)) == sorted({tuple(row) for row in X[:9] + 0.0})
+    assert Moments().update(X).sampled is None
+    with pytest.raises(ValueError, match="do not add up"):
+        Moments(sample=200) + Moments()
+    with pytest.raises(ValueError, match="sample must be an integer"):
+        Moments(sample=-1)
+
+
+def test_sampled_rows_are_a_uniform_draw_and_count_the_different_ones():
+    X = np.repeat(np.arange(20_000.0), 3)[:, None] + np.zeros((1, 2))
+    sample = Sample.of(1000, X)
+    assert abs(sample.n_different / 20_000 - 1) < 0.15
+    assert abs(sample.rows[:, 0].mean() / 10_000 - 1) < 0.06
+    part = Sample.of(1000, X[:600])
+    assert part.n_different == len(part.rows) == 200

@@ -14,7 +14,7 @@ from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.choose.candidates import Candidate, candidates, check_candidates, fitted
 from isotropy.choose.decision import decide
 from isotropy.choose.evidence import Evidence, Given, Verdict
-from isotropy.choose.kept import Kept, neighbours_kept, rows_wanted
+from isotropy.choose.kept import MOST_ROWS, neighbours_kept
 from isotropy.choose.record import TASKS
 from isotropy.choose.report import AutoReport, Risk
 from isotropy.correctors.base import AffineCorrector, Corrector
@@ -179,8 +179,6 @@ class AutoCorrector(AffineCorrector):
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
             if labels is not None:
                 new._take(*new._by_labels(rows, moments, labels))
-            else:
-                new._take(*new._by_neighbours(moments, new._look(rows, moments)))
             new._finish(moments)
         return self
 
@@ -214,8 +212,8 @@ class AutoCorrector(AffineCorrector):
         >>> import numpy as np
         >>> from isotropy import AutoCorrector
         >>> X = np.random.default_rng(0).normal(size=(400, 64)) / np.arange(1, 65)
-        >>> AutoCorrector("classes").fit(X[:50]).partial_fit(X[50:]).n_samples_seen_
-        400
+        >>> AutoCorrector("classes").fit(X[:50]).partial_fit(X[50:]).chosen_
+        'TaperedWhitening(power=0.5)'
         """
         return super().partial_fit(X, None, sample_weight)
 
@@ -225,8 +223,8 @@ class AutoCorrector(AffineCorrector):
         Parameters
         ----------
         moments : Moments
-            Gathered with ``unit="sums"``. They hold no rows, so there are no neighbours to look
-            at: nothing is corrected, and the report says so.
+            Gathered with ``unit="sums"`` and ``sample=1000``. Without sampled rows there are no
+            neighbours to look at: nothing is corrected, and the report says so.
         queries : array of shape (q, d) or Moments, optional
             As for `fit`.
 
@@ -246,8 +244,9 @@ class AutoCorrector(AffineCorrector):
         >>> import numpy as np
         >>> from isotropy import AutoCorrector, Moments
         >>> X = np.random.default_rng(0).normal(size=(400, 64)) / np.arange(1, 65)
-        >>> AutoCorrector("classes").fit_moments(Moments(unit="sums").update(X)).chosen_
-        'none'
+        >>> moments = Moments(unit="sums", sample=1000).update(X)
+        >>> AutoCorrector("classes").fit_moments(moments).chosen_
+        'TaperedWhitening(power=0.5)'
         """
         self._check_parameters()
         return super().fit_moments(moments, queries=queries)
@@ -290,15 +289,11 @@ class AutoCorrector(AffineCorrector):
         risk = Risk(0, 0, 0.0)
         return options[pick], AutoReport(self.task, verdict.name, reason, {}, risk, True, table)
 
-    def _look(self, rows: Any, moments: Moments) -> Kept:
-        n, d = rows.shape
-        some = np.random.default_rng(self.random_state).permutation(n)[: rows_wanted(n, d)]
-        return neighbours_kept(rows.take(np.sort(some)), moments)
-
-    def _by_neighbours(self, moments: Moments, kept: Kept) -> tuple[Candidate, AutoReport]:
+    def _by_neighbours(self, moments: Moments) -> tuple[Candidate, AutoReport]:
         """The setting of the record, if it is among the candidates."""
         options = self._options()
         task = self.task or ("search" if self.queries_known_ else None)
+        kept = neighbours_kept(moments.sampled, moments)
         known = [option.setting for option in options if option.setting is not None]
         found = decide(task, kept, self.queries_known_, known)
         pick = [option.setting for option in options].index(found.setting)
@@ -319,7 +314,7 @@ class AutoCorrector(AffineCorrector):
 
     def _solve(self, moments: Moments) -> AffineMap:
         if not hasattr(self, "report_"):
-            self._take(*self._by_neighbours(moments, Kept(np.nan, 0, "moments hold no rows")))
+            self._take(*self._by_neighbours(moments))
         if self.corrector_ is None:
             return self._options()[0].corrector.fit_moments(moments).affine_map_
         self.corrector_ = clone(self.corrector_).fit_moments(moments)
@@ -333,6 +328,7 @@ class AutoCorrector(AffineCorrector):
             unit="sums",
             order=self._moments_order(),
             normalize=self.normalize in ("before", "both"),
+            sample=MOST_ROWS,
         )
 
     # -- queries -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from isotropy.correctors.mean import MeanRemoval
 from isotropy.correctors.tapered import TaperedWhitening
 from isotropy.moments import Moments
 from isotropy.ranking import unit
+from isotropy.rows.sample import Sample
 
-__all__ = ["LEAST_ROWS", "MOST_ROWS", "Kept", "neighbours_kept", "rows_wanted"]
+__all__ = ["LEAST_ROWS", "MOST_ROWS", "Kept", "neighbours_kept"]
 
 MOST_ROWS = 1000
 LEAST_ROWS = 100
@@ -37,7 +39,7 @@ class Kept:
     why_not: str = ""
 
 
-def neighbours_kept(rows: np.ndarray, moments: Moments, random_state: int = 0) -> Kept:
+def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     """The share of ten nearest neighbours that equalizing all directions leaves.
 
     Neighbours are found by cosine among centred rows, and among the same rows after
@@ -45,12 +47,11 @@ def neighbours_kept(rows: np.ndarray, moments: Moments, random_state: int = 0) -
 
     Parameters
     ----------
-    rows : array of shape (n, d)
-        Some of those of the moments; 1,000 of them at most are looked at.
+    rows : array of shape (n, d) or None
+        Those of the moments, or ``moments.sampled``. 1,000 different ones at most are looked at,
+        the same in any order. None where there are none.
     moments : Moments
         Of all rows.
-    random_state : int, default=0
-        Draws which rows.
 
     Returns
     -------
@@ -58,9 +59,9 @@ def neighbours_kept(rows: np.ndarray, moments: Moments, random_state: int = 0) -
 
     Notes
     -----
-    The share dips where rows are about as many as dimensions, d/2 < n < 2.5 d: there d/2 rows are
-    looked at, 100 at least. Two products of 1,000 x 1,000 and one decomposition, O(d^3), that the
-    moments keep.
+    Where rows are about as many as dimensions, whitening fits them too well and the share dips.
+    There, with d/2 < n < 2.5 d different rows, d/2 of them are looked at (100 at least) by moments
+    of their own. Two products of 1,000 x 1,000 and a decomposition, O(d^3), that moments keep.
 
     Examples
     --------
@@ -70,43 +71,26 @@ def neighbours_kept(rows: np.ndarray, moments: Moments, random_state: int = 0) -
     >>> bool(neighbours_kept(X, Moments().update(X)).value > 0.7)
     True
     """
-    n, d = rows.shape
-    some = np.random.default_rng(random_state).permutation(n)[: rows_wanted(n, d)]
-    seen = rows[np.sort(some)].astype(np.float64)
-    if n < LEAST_ROWS:
-        return Kept(np.nan, n, f"{n} rows are fewer than {LEAST_ROWS}")
-    if not moments.covariance(0).any():
-        return Kept(np.nan, n, "all rows are the same")
+    if rows is None or not len(rows):
+        return Kept(np.nan, 0, "these are moments without rows, so there are no neighbours to see")
+    sample = Sample.of(MOST_ROWS, np.asarray(rows))
+    some, d = sample.rows, moments.n_features
+    if len(some) < LEAST_ROWS:
+        return Kept(np.nan, len(some), f"fewer than {LEAST_ROWS} different rows, {len(some)}")
+    if d / 2 < sample.n_different < 2.5 * d:
+        some = some[: max(LEAST_ROWS, d // 2)]
+        moments = Moments(unit="none", order=2, normalize=moments.normalize).update(some)
     normalize = "before" if moments.normalize else "none"
     found = [
-        _nearest(one.set_params(normalize=normalize).fit_moments(moments).transform(seen))
+        _nearest(one.set_params(normalize=normalize).fit_moments(moments).transform(some))
         for one in (MeanRemoval(), TaperedWhitening(1.0))
     ]
     same = (found[0][:, :, None] == found[1][:, None, :]).any(2)
-    return Kept(float(same.mean()), len(seen))
-
-
-def rows_wanted(n: int, d: int) -> int:
-    """How many of n rows to look at.
-
-    Parameters
-    ----------
-    n, d : int
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> rows_wanted(300, 384), rows_wanted(5000, 384)
-    (192, 1000)
-    """
-    return max(LEAST_ROWS, d // 2) if d / 2 < n < 2.5 * d else MOST_ROWS
+    return Kept(float(same.mean()), len(some))
 
 
 def _nearest(Y: np.ndarray) -> np.ndarray:
-    U = unit(Y)
+    U = unit(Y).astype(np.float32)
     cosines = U @ U.T
     np.fill_diagonal(cosines, -2)
     return np.argpartition(-cosines, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]

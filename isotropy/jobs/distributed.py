@@ -9,6 +9,7 @@ import numpy as np
 
 from isotropy._optional import require
 from isotropy.moments import Moments
+from isotropy.rows.sample import Sample
 
 __all__ = ["all_reduce"]
 
@@ -99,6 +100,14 @@ def all_reduce(moments: Moments, group: Any = None) -> Moments:
             found = flat[: part.size].reshape(part.shape)
             setattr(total, name, found if part.ndim else type(getattr(total, name))(found))
             flat = flat[part.size :]
+    if total.sampled is not None:
+        mine = np.full((total.sample, total.n_features), np.nan)
+        mine[: len(total.sampled)] = total.sampled
+        sent = torch.as_tensor(mine, device=device)
+        every = [torch.empty_like(sent) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(every, sent, group=group)
+        rows = torch.cat(every).cpu().numpy()
+        total.sampled = Sample.of(total.sample, rows[np.isfinite(rows[:, 0])]).rows
     return total
 
 

@@ -168,8 +168,9 @@ class _Lane:
                 frequency=empty.weight_type == "frequency",
                 seen=self._n_rows,
                 first_row=self._first_row,
+                sample=empty.sample,
             )
-            self._sums, self._eps, self._capacity = RawSums(d), 0.0, len(block)
+            self._sums, self._eps, self._capacity = RawSums(d, empty.sample), 0.0, len(block)
             (self._buffers,) = Buffers.of(run, 1, len(block))
         self._eps = max(self._eps, unit_roundoff(block))
         wide = working_block(block, 0, len(block), run.dtype)

@@ -19,6 +19,7 @@ from isotropy.rows.arrays import (
     working_block,
 )
 from isotropy.rows.products import gram, weighted_sum
+from isotropy.rows.sample import Sample
 
 SMALL_JOB = 2**34
 """Multiplications below which a pass takes well under a second in float64, so it gets it. Above,
@@ -35,7 +36,8 @@ class RawSums:
     by w^2 for probabilities: what a row contributes to the sum over all pairs by meeting itself.
     """
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, d: int, sample: int = 0) -> None:
+        self.sample = Sample(sample, d)
         self.n_rows = self.n_zero_rows = 0
         self.weight = self.weight2 = self.fourth = 0.0
         self.norm = self.norm2 = self.unit_weight = self.unit_weight2 = 0.0
@@ -83,6 +85,8 @@ class Pass:
         Rows of earlier passes into the same state: they count towards a large job.
     first_row : int
         The number that an error gives the first row.
+    sample : int
+        How many rows to keep.
     """
 
     def __init__(
@@ -96,17 +100,18 @@ class Pass:
         frequency: bool = True,
         seen: int = 0,
         first_row: int = 0,
+        sample: int = 0,
     ) -> None:
-        self.X, self.weights = X, weights
+        self.X, self.weights, self.sample = X, weights, sample
         self.order, self.unit = order, unit
         self.normalize, self.frequency, self.first_row = normalize, frequency, first_row
         self.n, self.d = self.X.shape
         self.on_device = is_torch(self.X) and self.X.device.type != "cpu"
         self.xp: Any = namespace(self.X) if self.on_device else np
-        sample, sample_weights = self._sample()
+        some, weights_of_some = self._sample()
         products = self.d if order > 1 or unit == "gram" else 1
-        self.dtype: Any = self._choose_dtype(sample, (seen + self.n) * self.d * products)
-        self.shift = self._choose_shift(sample, sample_weights)
+        self.dtype: Any = self._choose_dtype(some, (seen + self.n) * self.d * products)
+        self.shift = self._choose_shift(some, weights_of_some)
         itemsize = np.dtype(self.dtype).itemsize
         self.rows_per_block = block_rows(self.d, itemsize)
         self.rows_per_chunk = max(64, _CHUNK_BYTES // (self.d * itemsize))
@@ -152,7 +157,7 @@ class Pass:
         n_workers = 1 if self.on_device else workers_for(n_blocks)
         rows = min(self.n, self.rows_per_block)
         buffers = Buffers.of(self, n_workers, rows)
-        parts = [RawSums(self.d) for _ in range(n_workers)]
+        parts = [RawSums(self.d, self.sample) for _ in range(n_workers)]
 
         def work(worker: int) -> None:
             for index in range(worker, n_blocks, n_workers):
@@ -244,6 +249,7 @@ class Pass:
         part.n_rows = int(np.count_nonzero(w))
         part.weight, part.weight2 = float(w.sum()), float(np.square(w).sum())
         total += part
+        total.sample.add(block, weights)
         if self.order > 1:
             total.add_matrix("scatter", self._gram(centred, buffers.product))
         if hats is not None:
