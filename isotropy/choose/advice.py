@@ -11,7 +11,7 @@ import numpy as np
 from isotropy._render import text_table
 from isotropy.choose.auto import KEPT, AutoCorrector
 from isotropy.choose.decision import decide, side_of
-from isotropy.choose.kept import LEAST_ROWS, Kept, neighbours_kept, rows_wanted
+from isotropy.choose.kept import LEAST_ROWS, MOST_ROWS, Kept, neighbours_kept
 from isotropy.choose.record import ROWS, TASKS, THRESHOLDS, Measured
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS
@@ -174,7 +174,7 @@ def advise(
     Parameters
     ----------
     X : array of shape (n, d), anything that `isotropy.rows.as_rows` takes, or Moments
-        Embeddings. Moments hold no rows, so of them less can be known.
+        Embeddings. Of Moments gathered without ``sample=1000`` less can be known.
     queries : array of shape (q, d), optional
         Embeddings of queries such as will be asked; they are corrected about their own mean.
     task : {"search", "similarity", "clusters", "classes"}, optional
@@ -218,11 +218,12 @@ def advise(
         if labels:
             raise ValueError(f"{' and '.join(labels)} are of rows, but X holds moments alone.")
         auto.fit_moments(X, queries=queries)
-        kept, sample = Kept(np.nan, 0, "moments hold no rows"), None
+        sample = None
     else:
-        kept, sample = _look(auto, as_rows(X), queries, labels)
+        sample = _look(auto, as_rows(X), queries, labels)
     moments = auto.moments_
     assert moments is not None
+    kept = neighbours_kept(moments.sampled, moments)
     asked = None if queries is None else _asked(queries)
     figures = _figures(moments, kept, sample) | _of_queries(auto, moments, asked)
     wanted = (*TASKS, None) if task is None else (task,)
@@ -235,30 +236,15 @@ def advise(
 # -- looking ---------------------------------------------------------------------------------------
 
 
-def _look(
-    auto: AutoCorrector, rows: Rows, queries: Any, labels: dict[str, Any]
-) -> tuple[Kept, np.ndarray]:
-    """Fit in one pass, and look at the neighbours of some rows."""
+def _look(auto: AutoCorrector, rows: Rows, queries: Any, labels: dict[str, Any]) -> np.ndarray:
+    """Fit in one pass, and take some rows as they lie, repeated ones too."""
     _same_width(rows, queries)
-    n, d = rows.shape
     try:
-        if labels:
-            auto.fit(rows, queries=queries, **labels)
-            moments = auto.moments_
-        else:
-            moments = auto._new_moments().update(rows)
+        auto.fit(rows, queries=queries, **labels)
     except BadRowError as error:
         raise _counted(rows, error) from None
-    assert moments is not None
-    some = np.random.default_rng(auto.random_state).permutation(n)[: rows_wanted(n, d)]
-    sample = rows.take(np.sort(some))
-    kept = neighbours_kept(sample, moments)
-    if not labels:
-        with auto._new_fit(queries) as new:
-            new._check_rows(rows, reset=True)
-            new._take(*new._by_neighbours(moments, kept))
-            new._finish(moments)
-    return kept, sample
+    some = np.random.default_rng(auto.random_state).permutation(len(rows))[:MOST_ROWS]
+    return rows.take(np.sort(some))
 
 
 def _same_width(rows: Rows, queries: Any) -> None:
