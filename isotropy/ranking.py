@@ -13,6 +13,7 @@ from isotropy.rows.arrays import unit_rows
 __all__ = [
     "correlations",
     "cosines",
+    "dcg",
     "first",
     "ndcg",
     "nearest",
@@ -265,8 +266,29 @@ def ndcg(gains: Any, judged: Any, k: int = 10) -> float:
     >>> round(ndcg([0, 2, 1], [1, 2, 0]), 4)
     0.6697
     """
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    found = np.maximum(np.asarray(gains, np.float64)[:k], 0)
-    best = np.sort(np.maximum(np.asarray(judged, np.float64), 0))[::-1][:k]
-    ideal = best @ discount[: len(best)]
-    return float(found @ discount[: len(found)] / ideal) if ideal > 0 else 0.0
+    ideal = dcg(np.sort(np.asarray(judged, np.float64))[::-1], k)
+    return float(dcg(gains, k) / ideal) if ideal > 0 else 0.0
+
+
+def dcg(gains: Any, k: int = 10) -> np.ndarray:
+    """Discounted cumulative gain, of one query or of many.
+
+    Parameters
+    ----------
+    gains : array of shape (..., m)
+        Grades, first found first; those below 0 count as 0.
+    k : int, default=10
+        Places that count.
+
+    Returns
+    -------
+    ndarray of shape (...)
+
+    Examples
+    --------
+    >>> dcg([[1.0, 0.0, 1.0], [0.0, -1.0, 0.0]]).tolist()
+    [1.5, 0.0]
+    """
+    found = np.maximum(np.asarray(gains, np.float64)[..., :k], 0)
+    total: np.ndarray = found @ (1 / np.log2(np.arange(2, found.shape[-1] + 2)))
+    return total

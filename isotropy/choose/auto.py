@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +14,8 @@ from sklearn.base import clone
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.choose.candidates import Candidate, candidates, check_candidates, fitted
 from isotropy.choose.decision import decide
-from isotropy.choose.evidence import Evidence, Given, Verdict
 from isotropy.choose.kept import MOST_ROWS, neighbours_kept
+from isotropy.choose.labels import Labels, SaysNothingError, Verdict, judge, labelled
 from isotropy.choose.record import TASKS
 from isotropy.choose.report import AutoReport, Risk
 from isotropy.correctors.base import AffineCorrector, Corrector
@@ -38,9 +39,11 @@ class AutoCorrector(AffineCorrector):
     in a cone or not. Which correction that is, and how often it did harm, is looked up in what
     `benchmarks/choose.py` measured. Whenever the answer is not sure, rows are left alone.
 
-    **Labels** (pairs with scores, classes, or queries with their relevant rows) are asked first:
-    the candidate that serves them best, and of those within `tolerance` standard errors of it the
-    one that corrects least.
+    **Labels** (pairs with scores, classes, queries with their relevant rows, or several of these)
+    are asked first: the candidate whose gain over no correction, less `tolerance` of its standard
+    errors, is the largest and above zero; of several kinds of labels, none may find it worse than
+    no correction. Twenty labels of a kind are the least, some 200 are enough; labels that agree
+    with the rows no better than when they are shuffled are left out, and the report says so.
 
     Parameters
     ----------
@@ -55,9 +58,9 @@ class AutoCorrector(AffineCorrector):
     n_components : int, optional
         Keep this many dimensions, whatever is chosen: all default candidates rotate into them.
     tolerance : float, default=1.0
-        For labels: in standard errors of the difference to the best; at least 0.
+        For labels: how many standard errors a gain must be above zero; at least 0.
     random_state : int, default=0
-        Draws the rows that labels see, 3,000 at most.
+        Draws the rows that are looked at, and labels where they are many.
     normalize : {"none", "before", "after", "both"}, default="none"
         Scale rows to length one before the correction, after, or both.
 
@@ -140,13 +143,17 @@ class AutoCorrector(AffineCorrector):
             As in every corrector: see `transform_queries`. They are corrected about their own mean,
             and the choice counts on it. With `relevant`, rows.
         classes : array of shape (n,), optional
-            Of at least two kinds.
+            Of at least two kinds; None or NaN for a row without a label (-1 is a class as any
+            other). They are judged by ten nearest neighbours (3,000 labelled rows at most), with
+            ``task="clusters"`` by k-means (1,500 rows at most, labelled ones first).
         pairs : int array of shape (m, 2), optional
-            Row numbers of `X`.
+            Row numbers of `X`; 5,000 pairs at most are looked at, and none of a row with itself.
         pair_scores : array of shape (m,), optional
-            How alike the two rows of a pair are, on any scale.
+            How alike the two rows of a pair are, on any scale: judged by Spearman's correlation. Of
+            two values, the larger says alike: judged by average precision.
         relevant : sequence of q collections of row numbers, or dicts of grades, optional
-            For each query the rows that answer it.
+            For each query the rows that answer it; None or empty for one that nobody judged.
+            Judged by nDCG@10 among 20,000 rows at most.
 
         Returns
         -------
@@ -169,17 +176,26 @@ class AutoCorrector(AffineCorrector):
         'leave-one-out accuracy of ten nearest neighbours'
         """
         self._check_parameters()
-        given = Given(classes, pairs, pair_scores, queries, relevant)
         with self._new_fit(queries) as new:
             rows = new._check_rows(X, reset=True)
-            given.checked(rows.shape)
-            labels = given.labels(len(rows), new.random_state)
+            labels = labelled(
+                len(rows),
+                task=self.task,
+                random_state=self.random_state,
+                classes=classes,
+                pairs=pairs,
+                pair_scores=pair_scores,
+                queries=queries,
+                relevant=relevant,
+            )
             moments = new._new_moments().update(rows, sample_weight)
             if not moments.total_weight > 0:
                 raise ValueError("Every weight is zero (0 samples count); at least 1 must not be.")
-            if labels is not None:
-                new._take(*new._by_labels(rows, moments, labels))
+            note = "" if labels is None else new._ask(rows, moments, labels)
             new._finish(moments)
+            if note:
+                new.reason_ = f"{note} {new.reason_}"
+                new.report_ = replace(new.report_, reason=new.reason_)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -270,24 +286,18 @@ class AutoCorrector(AffineCorrector):
     def _options(self) -> list[Candidate]:
         return candidates(self.candidates, n_components=self.n_components, normalize=self.normalize)
 
-    def _by_labels(
-        self, rows: Any, moments: Moments, labels: Evidence
-    ) -> tuple[Candidate, AutoReport]:
+    def _ask(self, rows: Any, moments: Moments, labels: Labels) -> str:
+        """Take what labels choose; where they say nothing, take nothing and tell why."""
         options = fitted(self._options(), moments)
-        seen = rows.take(labels.rows).astype(np.float64)
-        verdict = labels.judge(options, seen, self.tolerance)
-        gaps, pick = verdict.values - verdict.values[0], verdict.pick
-        reason = (
-            f"{options[pick].name}: the {verdict.name} goes from {verdict.values[0]:.3f} to "
-            f"{verdict.values[pick]:.3f} ({gaps[pick]:+.3f}, standard error "
-            f"{verdict.errors[pick]:.3f})."
-            if pick
-            else f"No correction: none of {len(options) - 1} candidates is better than the raw "
-            f"rows by the {verdict.name}."
-        )
-        table = _table(options, pick, verdict)
-        risk = Risk(0, 0, 0.0)
-        return options[pick], AutoReport(self.task, verdict.name, reason, {}, risk, True, table)
+        try:
+            found = judge(options, rows, labels, self.tolerance)
+        except SaysNothingError as nothing:
+            return str(nothing)
+        task, risk = self.task or found.task, Risk(0, 0, 0.0)
+        table = _table(options, found.pick, found)
+        report = AutoReport(task, found.name, found.reason, found.evidence, risk, True, table)
+        self._take(options[found.pick], report)
+        return ""
 
     def _by_neighbours(self, moments: Moments) -> tuple[Candidate, AutoReport]:
         """The setting of the record, if it is among the candidates."""

@@ -55,17 +55,20 @@ def check_pairs(
     if not len(pairs):
         raise ValueError("pairs holds no pair (0 samples); at least 1 is required.")
     if pairs.min() < 0 or pairs.max() >= n:
-        raise ValueError(f"pairs must be row numbers from 0 to {n - 1}, got {pairs.max()}.")
+        wrong = pairs.min() if pairs.min() < 0 else pairs.max()
+        raise ValueError(f"pairs must be row numbers from 0 to {n - 1}, got {wrong}.")
     if scores is None:
         if need_scores:
             raise ValueError("pair_scores is missing: one number a pair, larger for more alike.")
         return pairs.astype(np.intp), None
     scores = np.asarray(scores, np.float64)
-    if scores.shape != (len(pairs),) or not np.isfinite(scores).all():
+    if scores.shape != (len(pairs),):
         raise ValueError(
             f"pair_scores must be {len(pairs)} finite numbers, one a pair, got shape "
             f"{scores.shape}."
         )
+    for k in np.flatnonzero(~np.isfinite(scores))[:1]:
+        raise ValueError(f"pair_scores[{k}] is {scores[k]}; scores must be finite numbers.")
     if need_scores and np.ptp(scores) == 0:
         raise ValueError("pair_scores are all the same: nothing to learn from.")
     return pairs.astype(np.intp), scores
