@@ -412,6 +412,48 @@ class CrossMoments(Moments):
         found: np.ndarray = self.mean + apart
         return found
 
+    def within(self, trust: np.ndarray | None = None) -> Moments:
+        """Moments of the rows about the means of their classes.
+
+        Parameters
+        ----------
+        trust : ndarray of shape (k,), optional
+            Share of the way from the mean of all rows to that of each class at which the rows of
+            the class are centred; by default all of it.
+
+        Returns
+        -------
+        Moments
+            Of order 2: its covariance is that within classes.
+
+        Raises
+        ------
+        ValueError
+            If the labels are not one concept of classes, or the moments are of order 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isotropy import CrossMoments
+        >>> X = np.array([[1.0], [3.0], [11.0], [13.0]])
+        >>> CrossMoments().update(X, z=[0, 0, 1, 1]).within().covariance(0).tolist()
+        [[1.0]]
+        """
+        weights = self.class_weights()
+        share = np.ones_like(weights) if trust is None else trust
+        apart = self.means() - self.mean
+        between = (apart * (weights * share * (2 - share))[:, None]).T @ apart
+        total = self._second_order()
+        new = Moments(unit="none", order=2, weight_type=self.weight_type)
+        new._allocate(self.n_features)
+        for name in ("n_rows", "total_weight", "total_weight2", "input_eps", "product_eps"):
+            setattr(new, name, getattr(self, name))
+        new.mean, new.scatter = self.mean, contiguous(total - between)
+        # What is left of large differences between classes is known to their rounding only.
+        eps = float(np.finfo(np.float64).eps)
+        new.noise = max(self.noise, 4 * eps * float(np.trace(total)) / self.total_weight)
+        return new
+
     # -- files -------------------------------------------------------------------------------
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -269,6 +269,8 @@ CORRECTORS = Table(
         "cluster-removal": "isotropy.correctors.clusters:ClusterRemoval",
         "pair-whitening": "isotropy.correctors.pairs:PairWhitening",
         "weighted-removal": "isotropy.correctors.pairs:WeightedRemoval",
+        "group-mean-removal": "isotropy.correctors.groups:GroupMeanRemoval",
+        "group-whitening": "isotropy.correctors.groups:GroupWhitening",
         "hubness-bias": "isotropy.correctors.hubness:HubnessBias",
         "flow-gaussianizer": "isotropy.gaussianize:FlowGaussianizer",
         "rotation-gaussianizer": "isotropy.gaussianize:RotationGaussianizer",

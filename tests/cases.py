@@ -11,6 +11,8 @@ from isotropy import (
     ComponentRemoval,
     ConceptErasure,
     ConceptorNegation,
+    GroupMeanRemoval,
+    GroupWhitening,
     HubnessBias,
     MeanDirectionRemoval,
     MeanRemoval,
@@ -140,6 +142,9 @@ LEARNERS = [
     PairWhitening(5, normalize="before"),
     ConceptErasure(),
     ConceptErasure(0.5, normalize="both"),
+    GroupMeanRemoval(),
+    GroupWhitening(0.5, unknown="whole"),
+    GroupWhitening(own=True, unknown="whole"),
     ClusterRemoval(3, 2),
     ClusterRemoval(3, 1, keep_centers=True),
     HubnessBias(3),
@@ -151,10 +156,11 @@ LEARNERS = [
 
 def labels_of(corrector, X):
     """The labels that `fit` and `partial_fit` ask for, which follow from the rows."""
-    if not isinstance(corrector, ConceptErasure):
+    if not isinstance(corrector, ConceptErasure | GroupMeanRemoval):
         return {}
     rows = np.asarray(as_rows(X).in_memory())
-    return {"z": np.where(rows[:, 0] > rows[:, 1] + 1, "more", "less")}
+    name = "z" if isinstance(corrector, ConceptErasure) else "groups"
+    return {name: np.where(rows[:, 0] > rows[:, 1] + 1, "more", "less")}
 
 
 def learn_on(corrector, X):

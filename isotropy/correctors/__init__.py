@@ -4,6 +4,7 @@ from isotropy.correctors.base import AffineCorrector, Corrector, load
 from isotropy.correctors.clusters import ClusterRemoval
 from isotropy.correctors.components import ComponentRemoval, ConceptorNegation
 from isotropy.correctors.erasure import ConceptErasure
+from isotropy.correctors.groups import GroupMeanRemoval, GroupWhitening
 from isotropy.correctors.hubness import HubnessBias
 from isotropy.correctors.mean import MeanDirectionRemoval, MeanRemoval
 from isotropy.correctors.pairs import PairWhitening, WeightedRemoval
@@ -18,6 +19,8 @@ __all__ = [
     "ConceptErasure",
     "ConceptorNegation",
     "Corrector",
+    "GroupMeanRemoval",
+    "GroupWhitening",
     "HubnessBias",
     "MeanDirectionRemoval",
     "MeanRemoval",

@@ -118,7 +118,7 @@ def check_learns(corrector: Fitted, *, weighted: bool, asked: bool) -> None:
             f"{who} learns from pairs of rows, not from texts alone: fit it on embeddings and "
             "pairs first, and pass the fitted corrector without texts."
         )
-    if "z" in takes:
+    if "z" in takes or "groups" in takes:
         raise ValueError(
             f"{who} learns from labels of rows, not from texts alone: fit it on embeddings and "
             "labels first, and pass the fitted corrector without texts."

@@ -9,6 +9,7 @@ import isotropy.tables
 from isotropy import (
     AffineMap,
     ConceptErasure,
+    GroupMeanRemoval,
     HubnessBias,
     MeanRemoval,
     PairWhitening,
@@ -48,7 +49,9 @@ FEW = [*FEW.values(), Whitening("zca"), Whitening(power=0.5, mean_strength=0.5)]
 
 
 def learns_from_texts(setting):
-    return not isinstance(setting, ConceptErasure | PairWhitening | WeightedRemoval)
+    return not (
+        isinstance(setting, ConceptErasure | GroupMeanRemoval | PairWhitening | WeightedRemoval)
+    )
 
 
 def learned(corrector, encoder):
