@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.base import clone
 
 from isotropy.affine import AffineMap
-from isotropy.correctors import AffineCorrector, Whitening
-from isotropy.correctors.base import warn_user
+from isotropy.correctors import AffineCorrector, RankWarning, Whitening
+from isotropy.correctors.base import told_elsewhere, warn_user
 from isotropy.encoders._counts import Scheme, checked_counts, token_weights
 from isotropy.encoders._fitting import Fitted, check_learns, given, is_fitted
 from isotropy.export.parts import parts_of
@@ -89,9 +89,9 @@ def correct_tokens(
     TypeError
         If `model` is of no such kind.
     ValueError
-        If counts or weights do not fit the table, the table has no row that can be corrected, a
-        transformer's table would become narrower or turned, or a module behind the table needs the
-        old width.
+        If counts or weights do not fit the table, the table has no row that can be corrected or
+        varies along fewer than `n_components` directions, a transformer's table would become
+        narrower or turned, or a module behind the table needs the old width.
 
     Warns
     -----
@@ -141,7 +141,7 @@ def correct_tokens(
     rows = table.rows[~left]
     seen = None if known is None else known[~left]
     if n_components is not None:
-        rows, _ = _applied(Whitening(power=0.0, n_components=n_components), rows, seen)
+        rows = _cut(rows, seen, n_components)
     if corrector is not None:
         rows, fitted = _applied(given(corrector), rows, seen)
         if table.fixed:
@@ -184,6 +184,19 @@ def _applied(
         corrector = clone(corrector).fit(rows, **more)
     apply = corrector.apply if isinstance(corrector, AffineMap) else corrector.transform
     return np.asarray(apply(rows)), corrector
+
+
+def _cut(rows: np.ndarray, counts: np.ndarray | None, n_components: int) -> np.ndarray:
+    """The leading principal directions of the counted rows, as columns."""
+    cut = Whitening(power=0.0, n_components=n_components)
+    with told_elsewhere(RankWarning):
+        found, _ = _applied(cut, rows, counts)
+    if found.shape[1] < n_components:
+        raise ValueError(
+            f"n_components={n_components} is more than the {found.shape[1]} directions that the "
+            "rows of the table vary along (the counted ones, with counts). Take fewer."
+        )
+    return found
 
 
 def _check_keeps_axes(corrector: Fitted, d: int, k: int) -> None:

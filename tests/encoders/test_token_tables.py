@@ -199,6 +199,7 @@ def test_what_makes_no_weights_is_refused(counts, options, said):
 # -- static tables -------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("error::isotropy.RankWarning")  # of what is cut anyway
 @pytest.mark.parametrize("kind", STATIC)
 def test_a_table_is_corrected_by_counts_weighted_and_cut_in_a_copy(kind):
     model = static(kind)
@@ -313,6 +314,11 @@ def test_what_a_corrected_model_saves_names_no_part_of_this_library(kind, tmp_pa
         ({"weights": [1.0]}, ValueError, "10 finite numbers"),
         ({"weights": "best", "counts": COUNTS}, ValueError, "scheme must be one of"),
         ({"n_components": 7}, ValueError, "n_components must be"),
+        (
+            {"n_components": 6, "counts": [0] * 5 + [1] * 5},
+            ValueError,
+            "more than the 4 directions",
+        ),
         ({"corrector": MeanRemoval}, ValueError, r"Make one: MeanRemoval\(\)"),
         ({"corrector": AffineMap(np.zeros(3))}, ValueError, "3"),
     ],
