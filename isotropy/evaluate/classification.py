@@ -55,6 +55,7 @@ class Classification(Task):
     """
 
     kind: ClassVar[str] = "classification"
+    purpose: ClassVar[str | None] = "classes"
     name: str
     train_texts: Sequence[str]
     train_labels: Sequence[object]

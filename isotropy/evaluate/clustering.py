@@ -47,6 +47,7 @@ class Clustering(Task):
     """
 
     kind: ClassVar[str] = "clustering"
+    purpose: ClassVar[str | None] = "clusters"
     name: str
     texts: Sequence[str]
     labels: Sequence[object]

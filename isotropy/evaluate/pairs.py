@@ -86,6 +86,7 @@ class PairClassification(Pairs):
     """
 
     kind: ClassVar[str] = "pairs"
+    purpose: ClassVar[str | None] = "similarity"
     name: str
     left: Sequence[str]
     right: Sequence[str]

@@ -57,6 +57,7 @@ class Retrieval(Task):
     """
 
     kind: ClassVar[str] = "retrieval"
+    purpose: ClassVar[str | None] = "search"
     routes: ClassVar[dict[str, str]] = {"documents": "document", "queries": "query"}
     name: str
     documents: Sequence[str]

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from isotropy._render import markdown_table, text_table
+from isotropy.choose import AutoCorrector
 from isotropy.correctors.base import Corrector
 from isotropy.evaluate.task import Outcome, Task
 
@@ -122,7 +123,8 @@ def evaluate(
         At least one.
     correctors : mapping of str to corrector or None
         Fitted, without labels, to the first part of each task (documents, training texts), in a
-        retrieval task with its queries beside them. Any scikit-learn transformer will do.
+        retrieval task with its queries beside them. An `AutoCorrector` of no task chooses for the
+        kind of each. Any scikit-learn transformer will do.
     layer, pooling, batch_size, max_length, device, progress : optional
         As in `isotropy.encoders.encode`.
     refit : bool, default=True
@@ -255,6 +257,8 @@ def _fitted(corrector: Any, task: Task, parts: Parts, queries: str) -> Any:
     if isinstance(fitted, Corrector) and queries == "own-mean":
         asked = [rows for part, rows in parts.items() if _is_query(task, part)]
         more = {"queries": asked[0]} if asked else {}
+    if isinstance(fitted, AutoCorrector) and fitted.task is None:
+        fitted.task = task.purpose
     return fitted.fit(parts[next(iter(parts))], **more)
 
 

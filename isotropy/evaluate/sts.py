@@ -53,6 +53,7 @@ class STS(Pairs):
     """
 
     kind: ClassVar[str] = "sts"
+    purpose: ClassVar[str | None] = "similarity"
     name: str
     left: Sequence[str]
     right: Sequence[str]

@@ -66,6 +66,8 @@ class Task(ABC):
     name : str
     kind : str
         As `isotropy.tables.TASKS` names it.
+    purpose : str or None
+        What an `AutoCorrector` without a task chooses for; see there.
     routes : dict of str to str
         The parts that an encoder treats in a way of their own: "query" or "document", for
         ``encode_query`` and ``encode_document``. Of parts not named, ``encode``.
@@ -79,6 +81,7 @@ class Task(ABC):
     """
 
     kind: ClassVar[str]
+    purpose: ClassVar[str | None] = None
     routes: ClassVar[dict[str, str]] = {}
     name: str
 

@@ -8,6 +8,7 @@ from sklearn.base import clone
 import isotropy.tables
 from isotropy import (
     AffineMap,
+    AutoCorrector,
     ConceptErasure,
     GroupMeanRemoval,
     HubnessBias,
@@ -274,6 +275,19 @@ def test_an_export_has_the_map_of_queries_beside_it(to, tmp_path):
         other = np.load(made[1])
         asked = encoder.queries @ other["matrix"] + other["bias"]
         np.testing.assert_allclose(asked, corrector.transform_queries(encoder.queries), atol=1e-4)
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_what_is_chosen_in_frameworks_is_what_rows_alone_choose(kit):
+    words = [f"{a} {b}" for a in ["cats", "markets", "rain", "dogs"] for b in range(30)]
+    make, base, _ = KITS[kit](ENCODERS["one mean"])
+    rows = np.array([vector(text) for text in words], dtype=float)
+    wanted = AutoCorrector("classes").fit(rows)
+    for texts in (words, (text for text in words)):
+        found = make.fit(base, texts, AutoCorrector("classes")).corrector
+        assert found.report_ == wanted.report_ and found.report_.evidence["rows looked at"] > 99
+    asked = make.fit(base, words, AutoCorrector(), queries=words[:9]).corrector
+    assert asked.report_.task == "search"
 
 
 @pytest.mark.parametrize("kit", KITS)

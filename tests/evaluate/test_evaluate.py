@@ -322,6 +322,24 @@ def test_an_auto_corrector_gets_queries():
     np.testing.assert_array_equal(given["queries"], rows["ir"]["queries"])
 
 
+def test_an_auto_corrector_chooses_for_the_kind_of_the_task_unless_it_has_one():
+    from isotropy.choose.record import TASKS as PURPOSES
+    from isotropy.tables import TASKS
+
+    assert {kind.purpose for kind in TASKS.values()} <= set(PURPOSES)
+    seen = []
+
+    class Watched(AutoCorrector):
+        def fit(self, X, **given):
+            seen.append(self.task)
+            return super().fit(X, **given)
+
+    task, rows = far_queries()
+    mine = {"any": Watched(), "own": Watched("clusters")}
+    evaluate(rows, [task], mine, n_bootstrap=10)
+    assert seen == ["search", "clusters"] and mine["any"].task is None
+
+
 def test_wrong_input_is_named():
     task = sts()
     for given, said in (
