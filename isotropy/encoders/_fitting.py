@@ -33,7 +33,6 @@ __all__ = [
     "learn",
     "load",
     "query_moments",
-    "takes_texts",
     "weights_of",
 ]
 
@@ -111,9 +110,7 @@ def check_learns(corrector: Fitted, *, weighted: bool, asked: bool) -> None:
             "to texts."
         )
     takes = signature(corrector.fit).parameters
-    if "pairs" in takes and not takes_texts(
-        corrector
-    ):  # those that take texts can do without pairs
+    if "pairs" in takes and not hasattr(corrector, "fit_moments"):
         raise ValueError(
             f"{who} learns from pairs of rows, not from texts alone: fit it on embeddings and "
             "pairs first, and pass the fitted corrector without texts."
@@ -133,7 +130,6 @@ def learn(
     corrector: Corrector,
     blocks: Iterable[np.ndarray],
     *,
-    texts: Iterable[str] | None = None,
     sample_weight: np.ndarray | None = None,
     queries: Iterable[np.ndarray] | None = None,
 ) -> tuple[Corrector, int]:
@@ -144,15 +140,13 @@ def learn(
     corrector : unfitted corrector
     blocks : iterable of arrays of shape (n, d)
         Embeddings of documents; kept only where the corrector does not follow from moments.
-    texts : iterable of str, optional
-        The documents themselves, for a corrector that chooses by what they say.
     sample_weight : array, optional
         A weight for each document.
     queries : iterable of arrays of shape (q, d), optional
         Embeddings of queries.
     """
     corrector = clone(corrector)
-    if isinstance(corrector, AffineCorrector) and not takes_texts(corrector):
+    if isinstance(corrector, AffineCorrector):
         moments = corrector._new_moments()
         n = _gathered(moments, blocks, sample_weight, "texts")
         asked = None if queries is None else query_moments(corrector, queries)
@@ -164,8 +158,6 @@ def learn(
         more["queries"] = _joined(queries, "queries")
     if sample_weight is not None:
         more["sample_weight"] = sample_weight
-    if takes_texts(corrector) and texts is not None:
-        more["texts"] = list(texts)
     return corrector.fit(rows, **more), len(rows)
 
 
@@ -213,21 +205,13 @@ def weights_of(sample_weight: Any, texts: Any) -> np.ndarray | None:
     return weights
 
 
-def known_texts(texts: Texts, name: str, *, keep: bool = False) -> Iterable[str]:
-    """Texts or those of a file: looked through where that is possible, refused where none come.
-
-    With `keep` those of a generator are kept in a list.
-    """
+def known_texts(texts: Texts, name: str) -> Iterable[str]:
+    """Texts or those of a file: looked through where that is possible, refused where none come."""
     if isinstance(texts, str | os.PathLike):
         texts = list(read_texts(texts))
     lines = checked_texts(texts)
     if not isinstance(texts, Sized):
-        return list(lines) if keep else lines
+        return lines
     if not len(texts):
         raise ValueError(f"{name} holds no text to fit on.")
     return texts
-
-
-def takes_texts(corrector: Fitted) -> bool:
-    """Whether a corrector chooses by what texts say."""
-    return isinstance(corrector, Corrector) and "texts" in signature(corrector.fit).parameters

@@ -26,7 +26,6 @@ from isotropy.encoders._fitting import (
     known_texts,
     learn,
     query_moments,
-    takes_texts,
     weights_of,
 )
 from isotropy.encoders._models import check_device, lent, load, modes_kept
@@ -81,9 +80,8 @@ def wrap(
         Unfitted, it is cloned and fitted to the embeddings of `texts`, which are read once and not
         kept; fitted, or the file of one, it is used as it is if `texts` is None. A map, or a fitted
         scikit-learn estimator or pipeline that is one (`AffineMap.from_sklearn`), goes with
-        ``texts=None``. An `AutoCorrector` keeps embeddings and texts, and chooses by them; those
-        that are no affine map (`FlowGaussianizer`) are fitted to all embeddings in memory. By
-        default ``Whitening(power=0.5)``.
+        ``texts=None``. Those that are no affine map (`FlowGaussianizer`) are fitted to all
+        embeddings in memory. By default ``Whitening(power=0.5)``.
     queries : iterable of str or path, optional
         Queries such as will be asked: they go through the same map about their own mean, so that
         they land where the documents are. They are told apart by ``encode_query`` and
@@ -241,8 +239,7 @@ class _Plan:
 
     def __init__(self, corrector: Any, texts: Any, name: str, role: str = "corrector") -> None:
         self.corrector, self.name = given(corrector, role), name
-        keep = takes_texts(self.corrector)
-        self.texts = None if texts is None else known_texts(texts, name, keep=keep)
+        self.texts = None if texts is None else known_texts(texts, name)
 
     def check(self, sample_weight: Any, asked: bool) -> None:
         """Refuse what cannot be fitted, before anything is encoded."""
@@ -268,7 +265,6 @@ class _Plan:
         learned, n = learn(
             self.corrector,
             sample.of(rows_of(self.texts)),
-            texts=self.texts,
             sample_weight=self.weights,
             queries=asked,
         )

@@ -18,7 +18,6 @@ from isotropy.encoders._fitting import (
     given,
     known_texts,
     learn,
-    takes_texts,
     weights_of,
 )
 from isotropy.encoders._texts import at_least_one, checked_texts
@@ -74,14 +73,13 @@ class Correction:
         batch_size = at_least_one(batch_size=batch_size)
         chosen: Any = given(Whitening(power=0.5) if corrector is None else corrector)
         check_learns(chosen, weighted=sample_weight is not None, asked=queries is not None)
-        texts = known_texts(texts, "texts", keep=takes_texts(chosen))
+        texts = known_texts(texts, "texts")
         asked = None
         if queries is not None:
             asked = _blocks(embed_queries, known_texts(queries, "queries"), batch_size)
         learned, _ = learn(
             chosen,
             _blocks(embed, texts, batch_size),
-            texts=texts,
             sample_weight=weights_of(sample_weight, texts),
             queries=asked,
         )

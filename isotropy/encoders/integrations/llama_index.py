@@ -98,7 +98,7 @@ class CorrectedEmbedding(BaseEmbedding):
             Where the vectors come from.
         texts : iterable of str, or path of a text file
             Documents. A generator will do: embeddings are gathered `batch_size` at a time, and not
-            kept where the corrector follows from moments. `AutoCorrector` gets the texts too.
+            kept where the corrector follows from moments.
         corrector : corrector, default=Whitening(power=0.5)
             A clone of it is fitted.
         queries : iterable of str or path, optional
