@@ -22,6 +22,7 @@ TOKENS = 2048
 STATES = {f"mean {layer}": (layer, "mean") for layer in range(7)}
 STATES |= {f"cls {layer}": (layer, "cls") for layer in (2, 4, 5, 6)}
 STATES |= {f"max {layer}": (layer, "max") for layer in (1, 3, 5, 6)}
+LAST = ("cls 6", "max 6", "first-last")
 WORDS = ("glove", "word2vec", "tokens", "lsa", "lsa chars")
 # A trained encoder in a cone without further training: all rows moved by so many of their lengths.
 SHIFTED = {"shifted 1.5": 1.5, "shifted 2.5": 2.5}
@@ -276,10 +277,8 @@ def latent(parts: dict[str, list[str]], analyzer: str) -> dict[str, np.ndarray]:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from isotropy.choose.texts import terms
-
     counted = (
-        TfidfVectorizer(sublinear_tf=True, analyzer=terms)
+        TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+")
         if analyzer == "lsa"
         else TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(3, 4), min_df=2)
     )
@@ -294,8 +293,10 @@ def latent(parts: dict[str, list[str]], analyzer: str) -> dict[str, np.ndarray]:
 # -- all of them ---------------------------------------------------------------------------------
 
 
-def names() -> list[str]:
-    """All encoders; of trained ones also the layer before."""
+def names(collection: Any) -> list[str]:
+    """All encoders of a collection; of trained ones also the layer before."""
+    if collection.published:
+        return list(collection.published)
     trained = [name + end for name in TRAINED for end in ("", " -1")]
     return [*trained, *STATES, "first-last", *SHIFTED, *WORDS]
 
@@ -303,15 +304,33 @@ def names() -> list[str]:
 def family(name: str) -> str:
     if name in WORDS:
         return "words"
-    if name in SHIFTED or name == "mean 6":
+    if name in SHIFTED or name in ("mean 6", "minilm, as published"):
         return "output, moved" if name in SHIFTED else "output"
     if name.removesuffix(" -1") in TRAINED:
         return "trained, layer before" if name.endswith(" -1") else "trained on"
-    return "last layer otherwise" if name in ("cls 6", "max 6", "first-last") else "inner layer"
+    if name in ("mpnet", "ada-002"):
+        return "output"
+    if name in STATES and STATES[name][1] == "mean" or name == "bert, mean":
+        return "inner layer, mean"
+    return "inner layer, CLS or maximum" if name not in LAST else "last layer otherwise"
+
+
+def base(name: str) -> str:
+    """Layers of one trained encoder are one encoder; so is what was moved from MiniLM's output."""
+    if name in SHIFTED or name == "minilm, as published":
+        return "mean 6"
+    return name.removesuffix(" -1")
 
 
 def encoded(name: str, collection: Any, data: Path, cache: Path) -> dict[str, np.ndarray]:
     """Rows of all parts of a collection; made now, or before."""
+    if collection.of or collection.published:
+        found = (
+            {"": np.load(collection.published[name])}
+            if collection.published
+            else encoded(name, collection.of, data, cache)
+        )
+        return {part: found[there][some] for part, (there, some) in collection.rows.items()}
     if name == "first-last":
         first, last = (encoded(f"mean {k}", collection, data, cache) for k in (0, 6))
         return {part: (first[part] + last[part]) / 2 for part in first}

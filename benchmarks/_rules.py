@@ -1,89 +1,88 @@
-"""Rules that choose a setting, judged on cells whose texts and encoder they never saw."""
+"""What the cells say together: the record, and choices by cells that share nothing with a cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from _cells import OWN
+from _encoders import base
 
-# The share of ten nearest neighbours that full whitening leaves as centring has them. Where most
-# stay, directions are used evenly: the encoder was trained to that, and is left alone.
-KEPT = "same centred full"
-THRESHOLDS = (0.65, 0.68, 0.71, 0.74)
-STRONG = ("raw", "centred", "power .25", "power .5", "power .75", "power 1", "origin .25",
-          "origin .5", "origin tapered .5", "origin tapered 1")  # fmt: skip
-MILD = ("raw", "power .25")
-HARM = 20.0  # what a point of harm weighs against a point of regret
+from isotropy.choose.record import EVEN, TASKS, UNEVEN, Measured, derive, side_of
+from isotropy.choose.settings import SETTINGS
+
+HURT = 0.5  # points
 
 
-def base(encoder: str) -> str:
-    """Layers of one trained encoder are one encoder; so are those moved from MiniLM's output."""
-    if encoder.startswith("shifted"):
-        return "mean 6"
-    return encoder.removesuffix(" -1")
+def setting_in(cell: dict[str, Any], setting: str, own: bool) -> str:
+    """What a setting is called in a cell: no correction has no mean to move."""
+    return f"{setting}{OWN}" if own and f"{setting}{OWN}" in cell["points"] else setting
 
 
-def rules(cells: Sequence[dict[str, Any]], own: bool) -> list[tuple[float, str, str]]:
-    """Threshold, the setting where fewer neighbours stay, and the one where more do.
-
-    Settings that were not tried in some cell are left out.
-    """
-    known = set.intersection(*(set(cell["points"]) for cell in cells))
-
-    def named(settings: tuple[str, ...]) -> list[str]:
-        found = [f"{one}, own mean" if own and _moves(one) else one for one in settings]
-        return [one for one in found if one in known]
-
-    return [
-        (limit, low, high) for limit in THRESHOLDS for low in named(STRONG) for high in named(MILD)
-    ]
+def gain(cell: dict[str, Any], name: str) -> float:
+    return float(cell["points"][name] - cell["points"]["none"])
 
 
-def _moves(setting: str) -> bool:
-    """Whether it removes a mean, so that queries may have their own."""
-    return setting != "raw" and not setting.startswith("origin")
+def is_hurt(cell: dict[str, Any], name: str) -> tuple[bool, bool]:
+    """Whether by over half a point, and whether beyond two standard errors too."""
+    lost = -gain(cell, name)
+    return lost > HURT, lost > max(HURT, 2 * cell["errors"][name])
 
 
-def follow(rule: tuple[float, str, str], cell: dict[str, Any]) -> str:
-    limit, low, high = rule
-    return low if cell["evidence"][KEPT] < limit else high
-
-
-def left_out(cells: Sequence[dict[str, Any]], own: bool = False) -> list[str]:
-    """For each cell what the best rule of the cells with other texts and other encoders says."""
-    tried = rules(cells, own)
-    taken = [[follow(rule, cell) for cell in cells] for rule in tried]
-    gain = np.array(
-        [
-            [
-                cell["points"][name] - cell["points"]["raw"]
-                for cell, name in zip(cells, one, strict=True)
-            ]
-            for one in taken
-        ]
-    )
-    cost = -gain + HARM * np.maximum(0, -gain - 0.5)
-    texts = np.array([cell["collection"] for cell in cells])
-    encoders = np.array([base(cell["encoder"]) for cell in cells])
+def record(cells: Iterable[dict[str, Any]]) -> list[Measured]:
+    """A row a task, side, setting, and with the queries' own mean or not."""
     found = []
-    for k in range(len(cells)):
-        others = (texts != texts[k]) & (encoders != encoders[k])
-        found.append(taken[int(cost[:, others].mean(1).argmin())][k] if others.any() else "raw")
-    return found
+    known = list(cells)
+    for task in TASKS:
+        for side in (EVEN, UNEVEN):
+            some = [
+                cell
+                for cell in known
+                if cell["kind"] == task and side_of(task, cell["neighbours kept"]) == side
+            ]
+            for own in (False, True) if task == "search" else (False,):
+                found += [_row(some, task, side, name, own) for name in SETTINGS if some]
+    return [row for row in found if row is not None]
 
 
-def best_rule(cells: Sequence[dict[str, Any]], own: bool = False) -> tuple[float, str, str]:
-    """The one of all cells: what would be shipped."""
+def _row(
+    cells: Sequence[dict[str, Any]], task: str, side: str, setting: str, own: bool
+) -> Measured | None:
+    name = f"{setting}{OWN}" if own else setting
+    if name not in cells[0]["points"]:
+        return None
+    gains = np.array([gain(cell, name) for cell in cells])
+    hurt, beyond = np.array([is_hurt(cell, name) for cell in cells]).sum(0)
+    return Measured(
+        task,
+        side,
+        setting,
+        own,
+        len(cells),
+        int(hurt),
+        int(beyond),
+        round(float(max(0.0, -gains.min())), 1),
+        round(float(gains.mean()), 1),
+    )
 
-    def cost(rule: tuple[float, str, str]) -> float:
-        gain = np.array(
-            [cell["points"][follow(rule, cell)] - cell["points"]["raw"] for cell in cells]
-        )
-        return float((-gain + HARM * np.maximum(0, -gain - 0.5)).mean())
 
-    return min(rules(cells, own), key=cost)
-
-
-def _gain(cell: dict[str, Any], name: str) -> float:
-    return float(cell["points"][name] - cell["points"]["raw"])
+def left_out(
+    cells: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]], task: str | None, own: bool
+) -> list[str]:
+    """For each cell what those of the known with other texts and other encoders would choose."""
+    found: dict[tuple[str, str], dict[Any, str]] = {}
+    taken = []
+    for cell in cells:
+        key = cell["texts"], base(cell["encoder"])
+        if key not in found:
+            found[key] = derive(
+                record(
+                    other
+                    for other in known
+                    if other["texts"] != key[0] and base(other["encoder"]) != key[1]
+                )
+            )
+        side = side_of(task, cell["neighbours kept"])
+        taken.append(setting_in(cell, found[key][task, side, own], own))
+    return taken

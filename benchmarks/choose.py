@@ -2,8 +2,12 @@
 
 A cell is a task, a text collection and an encoder. A choice **hurts** a cell where it is worse than
 the raw rows by over half a point; its regret is the distance to the best of the settings in that
-cell. Needs the text collections (``--data``) and isotropy[demo]; rows, trained encoders and cells
-are kept in ``--cache``, so that a run which was broken off goes on. One core takes about an hour.
+cell that queries and documents share. Needs the text collections (``--data``) and isotropy[demo];
+rows, trained encoders and cells are kept in ``--cache``, so that a run which was broken off goes
+on. With rows in the cache a run takes about 20 minutes of one core, without some hours.
+
+``--record`` writes what was measured into `isotropy.choose.record`, from which `AutoCorrector`
+chooses; a run after that judges its choices.
 """
 
 from __future__ import annotations
@@ -12,177 +16,154 @@ import argparse
 import json
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _cells import CHOICES, evidence, of_queries, scores
+from _cells import KINDS, OWN, said, scores, seen
 from _common import report, timed
 from _encoders import encoded, family, names
-from _rules import KEPT, best_rule, left_out
-from _sets import TRAINED_ON, collections
+from _rules import gain, is_hurt, left_out, record, setting_in
+from _sets import collections
 
+import isotropy.choose.record
 from isotropy import AutoCorrector, Whitening
-
-KINDS = {
-    "similarity": ("similarity", "pairs"),
-    "search": ("search",),
-    "clusters": ("clusters",),
-    "classes": ("classes, neighbours", "classes, linear"),
-}
-OWN = ", own mean"
-ALWAYS = (
-    "raw", "centred", "power .25", "power .5", "power .75", "power 1", "plain 1", "origin .25",
-    "origin .5", "origin tapered .5", "origin tapered 1",
-)  # fmt: skip
+from isotropy.choose.record import TASKS
+from isotropy.choose.settings import SETTINGS
 
 
-def measured(data: Path, cache: Path, cached: bool) -> list[dict[str, Any]]:
+def measured(data: Path, cache: Path, cached: bool) -> Iterator[dict[str, Any]]:
     """All cells, or those that are `cached`; those of an encoder and collection are one file."""
-    (cache / "rows").mkdir(parents=True, exist_ok=True)
-    (cache / "cells").mkdir(exist_ok=True)
-    found = []
+    for folder in ("rows", "cells"):
+        (cache / folder).mkdir(parents=True, exist_ok=True)
     for collection in collections(data):
-        for name in names():
-            if family(name).startswith("trained") and collection.name not in TRAINED_ON:
-                continue
+        for name in names(collection):
             path = cache / "cells" / f"{name}__{collection.name}.json"
             if cached and not path.is_file():
                 continue
+            rows = encoded(name, collection, data, cache / "rows")
             if not path.is_file():
-                rows = encoded(name, collection, data, cache / "rows")
-                path.write_text(json.dumps(_both(name, collection, rows)), encoding="utf-8")
-            found += _cells(json.loads(path.read_text("utf-8")))
+                path.write_text(json.dumps(scores(collection, rows)), encoding="utf-8")
+            about = {
+                "collection": collection.name,
+                "texts": collection.texts,
+                "encoder": name,
+                "family": family(name),
+                **seen(rows),
+            }
+            yield from _cells(about, json.loads(path.read_text("utf-8")), rows)
         print(collection.name, flush=True)
-    return found
 
 
-def _both(name: str, collection: Any, rows: dict[str, np.ndarray]) -> dict[str, Any]:
-    texts, first = next(iter(collection.parts.values())), next(iter(rows.values()))
-    shown = evidence(texts, first)
-    if "queries" in rows:
-        shown |= of_queries(first.astype(float), rows["queries"].astype(float))
-    return {
-        "encoder": name,
-        "collection": collection.name,
-        "evidence": shown,
-        "scores": scores(collection, rows),
-    }
-
-
-def _cells(both: dict[str, Any]) -> list[dict[str, Any]]:
-    """One a task: points and errors by setting; with the queries' own mean under another name."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in both["scores"]:
-        task = one["task"].removesuffix(OWN)
-        cell = found.setdefault(
-            task,
-            {
-                "task": task,
-                "kind": next(kind for kind, tasks in KINDS.items() if task in tasks),
-                "collection": both["collection"],
-                "encoder": both["encoder"],
-                "family": family(both["encoder"]),
-                "evidence": both["evidence"],
-                "points": {},
-                "errors": {},
-            },
-        )
-        name = one["setting"] + (OWN if one["task"].endswith(OWN) else "")
-        cell["points"][name], cell["errors"][name] = one["points"], one["error"]
-    for cell in found.values():  # no correction has no mean to move
-        for name in CHOICES if cell["kind"] == "search" else ():
-            for values in (cell["points"], cell["errors"]):
-                values.setdefault(f"{name}{OWN}", values.get(name, np.nan))
-    return [cell for cell in found.values() if set(CHOICES) <= cell["points"].keys()]
+def _cells(
+    about: dict[str, Any], both: list[dict[str, Any]], rows: dict[str, np.ndarray]
+) -> Iterator[dict[str, Any]]:
+    """One a task: points and errors by setting; what the library chooses there."""
+    for kind, tasks in KINDS.items():
+        here = [one for one in both if one["task"].removesuffix(OWN) in tasks]
+        chosen = said(kind, rows) if here else {}
+        for task in dict.fromkeys(one["task"].removesuffix(OWN) for one in here):
+            found: dict[str, Any] = {"points": {}, "errors": {}}
+            for one in here:
+                if one["task"].removesuffix(OWN) == task:
+                    name = one["setting"] + one["task"].removeprefix(task)
+                    found["points"][name] = one["points"]
+                    found["errors"][name] = one["error"]
+            yield {"task": task, "kind": kind, **about, **found, "chosen": chosen}
 
 
 # -- tables --------------------------------------------------------------------------------------
 
 
-def told(choice: str, cells: list[dict[str, Any]], taken: Iterable[str]) -> dict[str, Any]:
-    """A row of the table: harm first."""
-    gain, regret, errors = [], [], []
-    for cell, setting in zip(cells, taken, strict=True):
-        points = cell["points"]
-        value = points[setting]
-        gain.append(value - points["raw"])
-        regret.append(best(cell) - value)
-        errors.append(cell["errors"][setting])
-    gains, hurt = np.array(gain), np.array(gain) < -0.5
+def told(cells: list[dict[str, Any]], taken: Iterable[str]) -> dict[str, Any]:
+    """Columns of the table: harm first."""
+    both = list(zip(cells, taken, strict=True))
+    gains = np.array([gain(cell, name) for cell, name in both])
+    regret = np.array([best(cell) for cell in cells]) - gains
+    hurt, beyond = np.array([is_hurt(cell, name) for cell, name in both]).sum(0)
     return {
-        "choice": choice,
         "cells": len(cells),
-        "hurt": int(hurt.sum()),
-        "beyond 2 errors": int((hurt & (gains < -2 * np.array(errors))).sum()),
+        "hurt": int(hurt),
+        "beyond noise": int(beyond),
         "worst harm": round(float(max(0.0, -gains.min())), 1),
-        "mean regret": round(float(np.mean(regret)), 2),
-        "worst regret": round(float(max(regret)), 1),
         "mean gain": round(float(gains.mean()), 2),
+        "mean regret": round(float(regret.mean()), 2),
+        "worst regret": round(float(regret.max()), 1),
     }
 
 
 def best(cell: dict[str, Any]) -> float:
-    """Of the settings that queries and documents share."""
-    return max(
-        value
-        for name, value in cell["points"].items()
-        if not name.endswith(OWN) and name not in CHOICES
-    )
+    """The gain of the best of the settings that queries and documents share."""
+    return max(gain(cell, name) for name in cell["points"] if not name.endswith(OWN))
 
 
-def table(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each kind of task: fixed settings, AutoCorrector's choices, the rule of other cells."""
-    rows = []
-    for kind in KINDS:
+def choices(
+    cells: list[dict[str, Any]], known: list[dict[str, Any]], own: bool
+) -> Iterator[tuple[str, list[str]]]:
+    """Name and setting of each cell: one everywhere, and the library's with and without a task."""
+    kind, more = cells[0]["kind"], OWN if own else ""
+    for name in SETTINGS:
+        if not own or f"{name}{OWN}" in cells[0]["points"]:
+            yield f"always {name}{more}", [f"{name}{more}"] * len(cells)
+    for task in (kind, None):
+        title = f"AutoCorrector({task!r})" if task else "AutoCorrector()"
+        if task or not own:
+            chosen = [cell["chosen"][f"{task}{more}"] for cell in cells]
+            yield f"{title}{more}", [
+                setting_in(cell, name, own) for cell, name in zip(cells, chosen, strict=True)
+            ]
+            yield f"{title}{more}, left out", left_out(cells, known, task, own)
+
+
+def tables(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """For each task all choices; for each task and kind of encoder those of the library."""
+    rows, by_family = [], []
+    for kind in TASKS:
         some = [cell for cell in cells if cell["kind"] == kind]
-        for way in ways(kind, some):
-            name = f"AutoCorrector, {way}" if way.startswith("chosen") else f"always {way}"
-            rows.append({"task": kind} | told(name, some, [way] * len(some)))
         for own in (False, True) if kind == "search" else (False,):
-            name = f"rule of other cells{OWN if own else ''}"
-            rows.append({"task": kind} | told(name, some, left_out(some, own)))
-    return rows
+            for name, taken in choices(some, cells, own):
+                rows.append({"task": kind, "choice": name} | told(some, taken))
+                if name.startswith(f"AutoCorrector({kind!r}"):
+                    by_family += _by_family(kind, name, some, taken)
+    return rows, by_family
 
 
-def ways(kind: str, cells: list[dict[str, Any]]) -> list[str]:
-    """Settings and choices that every cell has tried."""
-    wanted = [*ALWAYS, *CHOICES]
-    if kind == "search":
-        wanted += [f"{name}{OWN}" for name in wanted]
-    return [name for name in wanted if all(name in cell["points"] for cell in cells)]
-
-
-def by_family(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each kind of task and encoder: mean gain over raw rows, worst gain, cells hurt."""
-    rows = []
-    for kind in KINDS:
-        for name in dict.fromkeys(cell["family"] for cell in cells):
-            some = [cell for cell in cells if (cell["kind"], cell["family"]) == (kind, name)]
-            if not some:
-                continue
-            row = {"task": kind, "encoders": name, "cells": len(some)}
-            for way in ways(kind, some)[1:]:
-                line = told(way, some, [way] * len(some))
-                row[way] = f"{line['mean gain']:+.1f} -{line['worst harm']} ({line['hurt']})"
-            rows.append(row)
-    return rows
+def _by_family(
+    kind: str, choice: str, cells: list[dict[str, Any]], taken: list[str]
+) -> Iterator[dict[str, Any]]:
+    for name in dict.fromkeys(cell["family"] for cell in cells):
+        both = [
+            (cell, one) for cell, one in zip(cells, taken, strict=True) if cell["family"] == name
+        ]
+        yield {"task": kind, "encoders": name, "choice": choice} | told(*map(list, zip(*both, strict=True)))
 
 
 def compact(cell: dict[str, Any]) -> dict[str, Any]:
     """What the results keep of a cell."""
-    kept = {name: cell[name] for name in ("task", "collection", "encoder", "family")}
-    kept["mean cosine"] = round(cell["evidence"]["mean_cosine"], 3)
-    kept["neighbours kept"] = round(cell["evidence"][KEPT], 3)
+    names = ("task", "collection", "encoder", "family", "chosen")
+    kept = {name: cell[name] for name in names}
+    kept |= {name: round(cell[name], 3) for name in ("mean cosine", "neighbours kept")}
     return kept | {"points": {name: round(value, 1) for name, value in cell["points"].items()}}
+
+
+def write_record(cells: list[dict[str, Any]]) -> None:
+    """Into the source, in the place of what is there."""
+    path = Path(isotropy.choose.record.__file__)
+    before, start, rest = path.read_text("utf-8").partition("ROWS: tuple[Measured, ...] = (\n")
+    _, end, after = rest.partition("\n)\n")
+    lines = [
+        f"    Measured({', '.join(json.dumps(value) if isinstance(value, str) else repr(value) for value in row)}),"
+        for row in record(cells)
+    ]
+    path.write_text(before + start + "\n".join(lines) + end + after, encoding="utf-8")
 
 
 def seconds() -> float:
     X = np.random.default_rng(0).standard_normal((100_000, 768), dtype=np.float32) + 1
     tasks = {
         "Whitening": lambda: Whitening().fit(X),
-        "AutoCorrector": lambda: AutoCorrector().fit(X),
+        "AutoCorrector": lambda: AutoCorrector("search").fit(X),
     }
     found = {name: float(np.median(values)) for name, values in timed(tasks, 5).items()}
     return round(found["AutoCorrector"] / found["Whitening"], 2)
@@ -193,22 +174,26 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--cache", type=Path)
     options.add_argument("--cached", action="store_true", help="only cells of the cache")
+    options.add_argument("--record", action="store_true", help="write the record, and no tables")
     options.add_argument("--time", action="store_true", help="the time of a fit, and no cells")
     chosen = options.parse_args()
     warnings.simplefilter("ignore")
     if chosen.time:
         rows = [{"AutoCorrector / Whitening": seconds()}]
-        report("choose_time", "Embeddings alone, 100,000 x 768", rows)
+        report("choose_time", "Without labels, 100,000 x 768", rows)
         return
     cache = chosen.cache or Path(tempfile.mkdtemp(prefix="isotropy-"))
-    cells = measured(chosen.data, cache, chosen.cached)
-    report("choose_family", "Mean gain, worst harm and cells hurt", by_family(cells))
-    kept = {kind: best_rule([c for c in cells if c["kind"] == kind]) for kind in KINDS}
+    cells = list(measured(chosen.data, cache, chosen.cached))
+    if chosen.record:
+        write_record(cells)
+        return
+    rows, by_family = tables(cells)
+    report("choose_family", "The same by kind of encoder", by_family)
     report(
         "choose",
         "Cells hurt by over 0.5 points, and the distance to the best setting",
-        table(cells),
-        rules=kept | {f"search{OWN}": best_rule([c for c in cells if c["kind"] == "search"], True)},
+        rows,
+        record=[row._asdict() for row in record(cells)],
         cells=[compact(cell) for cell in cells],
     )
 
