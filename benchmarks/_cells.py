@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, v_measure_score
 
 from isotropy import AutoCorrector, Moments
 from isotropy.affine import AffineMap
-from isotropy.choose.kept import neighbours_kept
+from isotropy.choose.decision import decide
+from isotropy.choose.kept import Kept
 from isotropy.choose.settings import SETTINGS
-from isotropy.metrics import mean_cosine
 from isotropy.ranking import first, ndcg, spearman, unit, vote
 
 DRAWS = 20
@@ -24,7 +24,7 @@ KINDS = {
     "similarity": ("similarity", "pairs"),
     "search": ("search",),
     "clusters": ("clusters",),
-    "classes": ("classes, neighbours", "classes, linear"),
+    "classes": ("classes", "classes, neighbours", "classes, linear"),
 }
 
 
@@ -146,24 +146,24 @@ def _scored(
 # -- what the library says -----------------------------------------------------------------------
 
 
-def seen(rows: dict[str, np.ndarray]) -> dict[str, float]:
-    """What a choice without labels looks at."""
-    X = next(iter(rows.values())).astype(np.float64)
-    moments = Moments(unit="sums", order=2).update(X)
+def said(collection: Any, rows: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What `AutoCorrector` sees, and what it chooses: by task, and with the queries' own mean.
+
+    It is fitted for one task; for the others the same evidence is decided on as it does that.
+    """
+    tasks = [kind for kind, some in KINDS.items() if set(some) & {*collection.tasks}]
+    X, own = next(iter(rows.values())), "queries" in rows
+    auto = AutoCorrector(tasks[0]).fit(X, queries=rows.get("queries"))
+    evidence = auto.report_.evidence
+    kept = evidence["neighbours kept"]
+    looked = Kept(np.nan if kept is None else kept, evidence["rows looked at"], "" if kept else "-")
+    chosen = {f"{task}": decide(task, looked).setting for task in (*tasks, None)}
+    if own:
+        chosen[f"search{OWN}"] = decide("search", looked, queries_known=True).setting
+    found = next(row["setting"] for row in auto.report_.candidates if row["chosen"])
+    assert found == chosen[f"{tasks[0]}{OWN if own else ''}"]
     return {
-        "neighbours kept": neighbours_kept(X, moments).value,
-        "mean cosine": float(mean_cosine(moments)),
+        "neighbours kept": looked.value,
+        "mean cosine": evidence["mean cosine"],
+        "chosen": chosen,
     }
-
-
-def said(kind: str, rows: dict[str, np.ndarray]) -> dict[str, str]:
-    """The setting that `AutoCorrector` chooses for this task, and for none that is named."""
-    X = next(iter(rows.values())).astype(np.float64)
-    found = {f"{task}": _setting(AutoCorrector(task).fit(X)) for task in (kind, None)}
-    if "queries" in rows:
-        found[f"{kind}{OWN}"] = _setting(AutoCorrector(kind).fit(X, queries=rows["queries"]))
-    return found
-
-
-def _setting(auto: AutoCorrector) -> str:
-    return next(row["setting"] for row in auto.report_.candidates if row["chosen"])

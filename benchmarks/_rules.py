@@ -63,7 +63,8 @@ def _row(
         int(hurt),
         int(beyond),
         round(float(max(0.0, -gains.min())), 1),
-        round(float(gains.mean()), 1),
+        round(float(gains.mean()), 2),
+        round(float(np.maximum(0, -gains - HURT).mean()), 3),
     )
 
 

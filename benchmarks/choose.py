@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _cells import KINDS, OWN, said, scores, seen
+from _cells import KINDS, OWN, said, scores
 from _common import report, timed
 from _encoders import encoded, family, names
 from _rules import gain, is_hurt, left_out, record, setting_in
@@ -50,27 +50,22 @@ def measured(data: Path, cache: Path, cached: bool) -> Iterator[dict[str, Any]]:
                 "texts": collection.texts,
                 "encoder": name,
                 "family": family(name),
-                **seen(rows),
+                **said(collection, rows),
             }
-            yield from _cells(about, json.loads(path.read_text("utf-8")), rows)
+            yield from _cells(about, json.loads(path.read_text("utf-8")))
         print(collection.name, flush=True)
 
 
-def _cells(
-    about: dict[str, Any], both: list[dict[str, Any]], rows: dict[str, np.ndarray]
-) -> Iterator[dict[str, Any]]:
-    """One a task: points and errors by setting; what the library chooses there."""
-    for kind, tasks in KINDS.items():
-        here = [one for one in both if one["task"].removesuffix(OWN) in tasks]
-        chosen = said(kind, rows) if here else {}
-        for task in dict.fromkeys(one["task"].removesuffix(OWN) for one in here):
-            found: dict[str, Any] = {"points": {}, "errors": {}}
-            for one in here:
-                if one["task"].removesuffix(OWN) == task:
-                    name = one["setting"] + one["task"].removeprefix(task)
-                    found["points"][name] = one["points"]
-                    found["errors"][name] = one["error"]
-            yield {"task": task, "kind": kind, **about, **found, "chosen": chosen}
+def _cells(about: dict[str, Any], both: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One a task: points and errors by setting."""
+    for task in dict.fromkeys(one["task"].removesuffix(OWN) for one in both):
+        points, errors = {}, {}
+        for one in both:
+            if one["task"].removesuffix(OWN) == task:
+                name = one["setting"] + one["task"].removeprefix(task)
+                points[name], errors[name] = one["points"], one["error"]
+        kind = next(kind for kind, tasks in KINDS.items() if task in tasks)
+        yield {"task": task, "kind": kind, **about, "points": points, "errors": errors}
 
 
 # -- tables --------------------------------------------------------------------------------------
@@ -144,6 +139,7 @@ def compact(cell: dict[str, Any]) -> dict[str, Any]:
     names = ("task", "collection", "encoder", "family", "chosen")
     kept = {name: cell[name] for name in names}
     kept |= {name: round(cell[name], 3) for name in ("mean cosine", "neighbours kept")}
+    kept["errors"] = {name: round(value, 1) for name, value in cell["errors"].items()}
     return kept | {"points": {name: round(value, 1) for name, value in cell["points"].items()}}
 
 

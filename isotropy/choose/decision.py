@@ -82,9 +82,9 @@ def decide(
 
 
 def side_of(task: str | None, kept: Kept) -> tuple[str, bool]:
-    """On which side of the threshold rows lie, and whether so near to it that nobody knows.
+    """On which side of the threshold rows lie, and whether so near to it that it is not sure.
 
-    There they count as even, which is corrected less.
+    The side decides there too: to count such rows as even spared no cell of the bench any harm.
 
     Parameters
     ----------
@@ -100,11 +100,10 @@ def side_of(task: str | None, kept: Kept) -> tuple[str, bool]:
     Examples
     --------
     >>> side_of("classes", Kept(0.6, 1000)), side_of("classes", Kept(0.7, 1000))
-    (('uneven', False), ('even', True))
+    (('uneven', False), ('uneven', True))
     """
     gap = kept.value - THRESHOLDS[task]
-    near = abs(gap) < MARGIN
-    return (EVEN if near or gap >= 0 else UNEVEN), near
+    return EVEN if gap >= 0 else UNEVEN, abs(gap) < MARGIN
 
 
 def _told(value: float, setting: str, side: str, near: bool) -> str:

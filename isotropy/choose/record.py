@@ -15,6 +15,7 @@ __all__ = [
     "chosen",
     "derive",
     "row_of",
+    "side_of",
 ]
 
 TASKS = ("search", "similarity", "clusters", "classes")
@@ -23,10 +24,11 @@ EVEN, UNEVEN = "even", "uneven"
 THRESHOLDS: dict[str | None, float] = dict.fromkeys((*TASKS, None), 0.71)
 """The share of neighbours kept from which on rows count as even, by task."""
 
-_MOST_HARM = 1.5  # points, in the worst cell
 _MOST_HURT = 0.1  # of the cells
+_MOST_BEYOND = 0.02  # of the cells
 _LEAST_CELLS = 12
 _LEAST_GAIN = 0.3  # points, on average
+_ENOUGH = 0.5  # of the greatest gain
 
 
 class Measured(NamedTuple):
@@ -46,6 +48,8 @@ class Measured(NamedTuple):
         The greatest loss, in points.
     gain : float
         The mean gain, in points.
+    loss : float
+        The mean over all cells of what was lost over half a point, in points.
     """
 
     task: str
@@ -57,13 +61,37 @@ class Measured(NamedTuple):
     beyond: int
     worst: float
     gain: float
+    loss: float
+
+
+def side_of(task: str | None, kept: float) -> str:
+    """On which side of the threshold of a task rows are.
+
+    Parameters
+    ----------
+    task : str or None
+    kept : float
+        The share of neighbours kept, 0 to 1.
+
+    Returns
+    -------
+    {"even", "uneven"}
+
+    Examples
+    --------
+    >>> side_of("search", 0.8), side_of("search", 0.6)
+    ('even', 'uneven')
+    """
+    return EVEN if kept >= THRESHOLDS[task] else UNEVEN
 
 
 def derive(rows: Iterable[Measured]) -> dict[tuple[str | None, str, bool], str]:
-    """The setting of each (task, side, own): the greatest mean gain of those that do no harm.
+    """The setting of each (task, side, own): of those that do no harm, the safest that gains enough.
 
-    Harmless is what hurts no cell beyond noise, a tenth of the cells at most, and none by over 1.5
-    points, in at least 12 cells. For no task it must be harmless in all of them.
+    Harmless is what hurts a tenth of at least 12 cells at most, and 2 % of them beyond noise. Of
+    these settings those count that gain half as much as the best of them, so that none is bold for
+    little; and of those the one that loses least is taken, or, where several lose the same, the
+    one that gains most. For no task it must be harmless in all of them.
 
     Parameters
     ----------
@@ -82,25 +110,39 @@ def derive(rows: Iterable[Measured]) -> dict[tuple[str | None, str, bool], str]:
     found: dict[tuple[str | None, str, bool], str] = {}
     for side in (EVEN, UNEVEN):
         for own in (False, True):
-            gains = {task: _harmless(known, task, side, own) for task in TASKS}
-            shared = set.intersection(*(set(some) for some in gains.values()))
-            everywhere = {one: sum(some[one] for some in gains.values()) for one in shared}
-            for task, some in ({None: everywhere} | gains).items():
-                found[task, side, own] = max(some, key=some.__getitem__, default="none")
+            some = {task: _harmless(known, task, side, own) for task in TASKS}
+            shared = set.intersection(*(set(one) for one in some.values()))
+            everywhere = {
+                name: (
+                    max(one[name][0] for one in some.values()),
+                    sum(one[name][1] for one in some.values()),
+                )
+                for name in shared
+            }
+            for task, one in ({None: everywhere} | some).items():
+                found[task, side, own] = _safest(one)
     return found
 
 
-def _harmless(rows: list[Measured], task: str, side: str, own: bool) -> dict[str, float]:
+def _harmless(
+    rows: list[Measured], task: str, side: str, own: bool
+) -> dict[str, tuple[float, float]]:
+    """Setting to loss and gain."""
     return {
-        row.setting: row.gain
+        row.setting: (round(row.loss, 2), row.gain)
         for row in rows
         if (row.task, row.side, row.own) == (task, side, own and task == "search")
         and row.cells >= _LEAST_CELLS
         and row.hurt <= _MOST_HURT * row.cells
-        and not row.beyond
-        and row.worst <= _MOST_HARM
+        and row.beyond <= _MOST_BEYOND * row.cells
         and row.gain >= _LEAST_GAIN
     }
+
+
+def _safest(settings: dict[str, tuple[float, float]]) -> str:
+    enough = _ENOUGH * max((gain for _, gain in settings.values()), default=0.0)
+    good = [(loss, -gain, name) for name, (loss, gain) in settings.items() if gain >= enough]
+    return min(good, default=(0.0, 0.0, "none"))[-1]
 
 
 def chosen(
@@ -163,100 +205,106 @@ def row_of(task: str | None, side: str, own: bool, setting: str) -> Measured | N
 
 
 ROWS: tuple[Measured, ...] = (
-    Measured("similarity", "even", "none", False, 51, 0, 0, 0.0, 0.0),
-    Measured("similarity", "even", "centred", False, 51, 15, 12, 11.8, 0.3),
-    Measured("similarity", "even", "power .25", False, 51, 13, 9, 10.7, 0.6),
-    Measured("similarity", "even", "power .5", False, 51, 13, 9, 9.7, 0.6),
-    Measured("similarity", "even", "power .75", False, 51, 13, 9, 8.7, 0.6),
-    Measured("similarity", "even", "power 1", False, 51, 15, 11, 10.1, 0.4),
-    Measured("similarity", "even", "origin .25", False, 51, 11, 11, 3.0, 1.3),
-    Measured("similarity", "even", "origin .5", False, 51, 15, 11, 6.5, 1.3),
-    Measured("similarity", "even", "origin tapered .5", False, 51, 9, 8, 4.1, 1.2),
-    Measured("similarity", "even", "origin tapered 1", False, 51, 13, 9, 9.3, 0.6),
-    Measured("similarity", "even", "plain 1", False, 51, 24, 18, 14.9, -0.9),
-    Measured("similarity", "uneven", "none", False, 93, 0, 0, 0.0, 0.0),
-    Measured("similarity", "uneven", "centred", False, 93, 44, 36, 13.1, 0.5),
-    Measured("similarity", "uneven", "power .25", False, 93, 33, 14, 8.5, 3.2),
-    Measured("similarity", "uneven", "power .5", False, 93, 13, 1, 4.3, 5.1),
-    Measured("similarity", "uneven", "power .75", False, 93, 9, 0, 2.5, 6.1),
-    Measured("similarity", "uneven", "power 1", False, 93, 9, 0, 2.9, 6.6),
-    Measured("similarity", "uneven", "origin .25", False, 93, 0, 0, 0.3, 3.0),
-    Measured("similarity", "uneven", "origin .5", False, 93, 7, 0, 2.1, 4.6),
-    Measured("similarity", "uneven", "origin tapered .5", False, 93, 1, 0, 0.5, 4.3),
-    Measured("similarity", "uneven", "origin tapered 1", False, 93, 8, 0, 2.3, 6.7),
-    Measured("similarity", "uneven", "plain 1", False, 93, 37, 15, 8.2, 4.1),
-    Measured("search", "even", "none", False, 12, 0, 0, 0.0, 0.0),
-    Measured("search", "even", "centred", False, 12, 6, 5, 11.0, -1.6),
-    Measured("search", "even", "power .25", False, 12, 5, 4, 6.5, -1.1),
-    Measured("search", "even", "power .5", False, 12, 5, 3, 3.4, -0.8),
-    Measured("search", "even", "power .75", False, 12, 7, 4, 1.9, -0.7),
-    Measured("search", "even", "power 1", False, 12, 6, 3, 2.0, -0.7),
-    Measured("search", "even", "origin .25", False, 11, 0, 0, 0.0, 0.8),
-    Measured("search", "even", "origin .5", False, 11, 0, 0, 0.4, 1.2),
-    Measured("search", "even", "origin tapered .5", False, 9, 0, 0, 0.4, 0.4),
-    Measured("search", "even", "origin tapered 1", False, 9, 2, 0, 0.7, 0.2),
-    Measured("search", "even", "plain 1", False, 12, 9, 8, 11.1, -3.6),
-    Measured("search", "even", "centred", True, 12, 0, 0, 0.3, 0.4),
-    Measured("search", "even", "power .25", True, 12, 0, 0, 0.4, 0.5),
-    Measured("search", "even", "power .5", True, 12, 0, 0, 0.5, 0.4),
-    Measured("search", "even", "power .75", True, 12, 2, 0, 0.6, 0.3),
-    Measured("search", "even", "power 1", True, 12, 4, 1, 0.8, 0.2),
-    Measured("search", "even", "plain 1", True, 12, 8, 7, 10.6, -2.6),
-    Measured("search", "uneven", "none", False, 44, 0, 0, 0.0, 0.0),
-    Measured("search", "uneven", "centred", False, 44, 30, 27, 49.7, -5.9),
-    Measured("search", "uneven", "power .25", False, 44, 17, 12, 42.1, -1.9),
-    Measured("search", "uneven", "power .5", False, 44, 14, 12, 32.8, 1.5),
-    Measured("search", "uneven", "power .75", False, 44, 13, 12, 24.9, 4.2),
-    Measured("search", "uneven", "power 1", False, 44, 14, 13, 17.4, 5.9),
-    Measured("search", "uneven", "origin .25", False, 40, 3, 0, 1.1, 4.8),
-    Measured("search", "uneven", "origin .5", False, 40, 10, 8, 5.8, 6.7),
-    Measured("search", "uneven", "origin tapered .5", False, 37, 8, 5, 3.5, 4.7),
-    Measured("search", "uneven", "origin tapered 1", False, 37, 12, 9, 8.3, 5.8),
-    Measured("search", "uneven", "plain 1", False, 44, 29, 26, 21.1, -3.3),
-    Measured("search", "uneven", "centred", True, 44, 3, 1, 2.1, 9.9),
-    Measured("search", "uneven", "power .25", True, 44, 0, 0, 0.3, 12.5),
-    Measured("search", "uneven", "power .5", True, 44, 0, 0, 0.0, 14.3),
-    Measured("search", "uneven", "power .75", True, 44, 1, 0, 0.7, 15.2),
-    Measured("search", "uneven", "power 1", True, 44, 3, 0, 1.7, 15.3),
-    Measured("search", "uneven", "plain 1", True, 44, 23, 21, 17.1, 2.5),
-    Measured("clusters", "even", "none", False, 61, 0, 0, 0.0, 0.0),
-    Measured("clusters", "even", "centred", False, 61, 19, 9, 13.8, -0.1),
-    Measured("clusters", "even", "power .25", False, 61, 22, 10, 14.5, -0.3),
-    Measured("clusters", "even", "power .5", False, 61, 26, 11, 13.1, -0.5),
-    Measured("clusters", "even", "power 1", False, 61, 48, 42, 19.4, -4.3),
-    Measured("clusters", "even", "origin .25", False, 61, 31, 14, 8.0, -0.9),
-    Measured("clusters", "even", "origin .5", False, 61, 54, 41, 18.9, -4.0),
-    Measured("clusters", "even", "origin tapered 1", False, 61, 49, 38, 19.4, -4.2),
-    Measured("clusters", "uneven", "none", False, 70, 0, 0, 0.0, 0.0),
-    Measured("clusters", "uneven", "centred", False, 70, 24, 13, 9.2, 0.1),
-    Measured("clusters", "uneven", "power .25", False, 70, 12, 6, 9.7, 1.5),
-    Measured("clusters", "uneven", "power .5", False, 70, 9, 4, 9.5, 2.9),
-    Measured("clusters", "uneven", "power 1", False, 70, 39, 28, 18.3, -0.1),
-    Measured("clusters", "uneven", "origin .25", False, 70, 11, 3, 3.3, 1.4),
-    Measured("clusters", "uneven", "origin .5", False, 70, 26, 7, 7.5, 1.3),
-    Measured("clusters", "uneven", "origin tapered 1", False, 70, 41, 30, 17.1, 0.6),
-    Measured("classes", "even", "none", False, 78, 0, 0, 0.0, 0.0),
-    Measured("classes", "even", "centred", False, 78, 4, 1, 2.6, 1.7),
-    Measured("classes", "even", "power .25", False, 78, 6, 0, 2.1, 2.1),
-    Measured("classes", "even", "power .5", False, 78, 7, 1, 2.6, 2.2),
-    Measured("classes", "even", "power .75", False, 61, 10, 2, 2.8, 1.9),
-    Measured("classes", "even", "power 1", False, 78, 11, 5, 3.9, 2.0),
-    Measured("classes", "even", "origin .25", False, 78, 10, 5, 4.4, 1.1),
-    Measured("classes", "even", "origin .5", False, 78, 17, 10, 9.2, 1.3),
-    Measured("classes", "even", "origin tapered .5", False, 61, 7, 1, 2.2, 1.7),
-    Measured("classes", "even", "origin tapered 1", False, 78, 14, 7, 3.8, 1.9),
-    Measured("classes", "even", "plain 1", False, 61, 55, 53, 23.9, -7.4),
-    Measured("classes", "uneven", "none", False, 105, 0, 0, 0.0, 0.0),
-    Measured("classes", "uneven", "centred", False, 105, 17, 3, 3.2, 5.0),
-    Measured("classes", "uneven", "power .25", False, 105, 0, 0, 0.2, 6.6),
-    Measured("classes", "uneven", "power .5", False, 105, 0, 0, 0.4, 7.7),
-    Measured("classes", "uneven", "power .75", False, 70, 3, 0, 0.8, 4.1),
-    Measured("classes", "uneven", "power 1", False, 105, 7, 1, 2.2, 8.3),
-    Measured("classes", "uneven", "origin .25", False, 105, 7, 1, 2.8, 3.0),
-    Measured("classes", "uneven", "origin .5", False, 105, 6, 1, 1.4, 5.2),
-    Measured("classes", "uneven", "origin tapered .5", False, 70, 3, 0, 0.9, 2.9),
-    Measured("classes", "uneven", "origin tapered 1", False, 105, 8, 1, 2.2, 8.2),
-    Measured("classes", "uneven", "plain 1", False, 70, 58, 53, 23.2, -8.9),
+    Measured("search", "even", "none", False, 72, 0, 0, 0.0, 0.0, 0.0),
+    Measured("search", "even", "origin .25", False, 72, 2, 1, 0.8, 2.24, 0.007),
+    Measured("search", "even", "origin .5", False, 72, 7, 2, 2.3, 2.67, 0.071),
+    Measured("search", "even", "origin tapered .5", False, 72, 2, 0, 0.9, 2.57, 0.008),
+    Measured("search", "even", "origin tapered 1", False, 72, 9, 1, 3.2, 3.3, 0.066),
+    Measured("search", "even", "centred", False, 72, 21, 15, 13.1, 0.36, 1.317),
+    Measured("search", "even", "power .25", False, 72, 20, 15, 11.5, 1.04, 0.859),
+    Measured("search", "even", "power .5", False, 72, 17, 11, 10.5, 1.63, 0.522),
+    Measured("search", "even", "power .75", False, 72, 18, 10, 9.7, 2.1, 0.439),
+    Measured("search", "even", "power 1", False, 72, 18, 10, 9.3, 2.41, 0.418),
+    Measured("search", "even", "plain 1", False, 72, 41, 33, 41.6, -5.5, 6.413),
+    Measured("search", "even", "centred", True, 72, 4, 1, 4.6, 4.84, 0.105),
+    Measured("search", "even", "power .25", True, 72, 3, 1, 3.8, 5.13, 0.087),
+    Measured("search", "even", "power .5", True, 72, 5, 1, 3.2, 5.3, 0.072),
+    Measured("search", "even", "power .75", True, 72, 9, 3, 2.6, 5.42, 0.07),
+    Measured("search", "even", "power 1", True, 72, 11, 4, 2.7, 5.47, 0.093),
+    Measured("search", "even", "plain 1", True, 72, 39, 31, 27.2, -3.2, 4.388),
+    Measured("search", "uneven", "none", False, 151, 0, 0, 0.0, 0.0, 0.0),
+    Measured("search", "uneven", "origin .25", False, 151, 6, 0, 1.1, 3.54, 0.012),
+    Measured("search", "uneven", "origin .5", False, 151, 20, 12, 5.8, 5.07, 0.216),
+    Measured("search", "uneven", "origin tapered .5", False, 151, 12, 7, 3.5, 4.09, 0.113),
+    Measured("search", "uneven", "origin tapered 1", False, 151, 22, 13, 8.3, 5.74, 0.321),
+    Measured("search", "uneven", "centred", False, 151, 61, 49, 49.7, -1.98, 2.378),
+    Measured("search", "uneven", "power .25", False, 151, 33, 22, 42.1, 0.53, 1.3),
+    Measured("search", "uneven", "power .5", False, 151, 23, 17, 32.8, 2.53, 0.995),
+    Measured("search", "uneven", "power .75", False, 151, 22, 18, 24.9, 4.01, 0.824),
+    Measured("search", "uneven", "power 1", False, 151, 23, 18, 17.4, 4.96, 0.661),
+    Measured("search", "uneven", "plain 1", False, 151, 83, 69, 40.4, -3.45, 5.361),
+    Measured("search", "uneven", "centred", True, 151, 18, 7, 6.9, 5.5, 0.206),
+    Measured("search", "uneven", "power .25", True, 151, 5, 2, 5.5, 7.57, 0.061),
+    Measured("search", "uneven", "power .5", True, 151, 4, 2, 3.7, 8.92, 0.042),
+    Measured("search", "uneven", "power .75", True, 151, 4, 1, 3.0, 9.64, 0.042),
+    Measured("search", "uneven", "power 1", True, 151, 7, 0, 2.9, 9.87, 0.052),
+    Measured("search", "uneven", "plain 1", True, 151, 76, 65, 29.5, -0.73, 3.822),
+    Measured("similarity", "even", "none", False, 54, 0, 0, 0.0, 0.0, 0.0),
+    Measured("similarity", "even", "origin .25", False, 54, 13, 13, 3.0, 0.92, 0.251),
+    Measured("similarity", "even", "origin .5", False, 54, 17, 13, 6.5, 0.63, 0.835),
+    Measured("similarity", "even", "origin tapered .5", False, 54, 11, 10, 4.1, 0.67, 0.445),
+    Measured("similarity", "even", "origin tapered 1", False, 54, 17, 13, 9.3, -0.27, 1.213),
+    Measured("similarity", "even", "centred", False, 54, 18, 15, 11.8, -0.14, 0.877),
+    Measured("similarity", "even", "power .25", False, 54, 16, 11, 10.7, -0.01, 0.902),
+    Measured("similarity", "even", "power .5", False, 54, 17, 12, 9.7, -0.07, 1.015),
+    Measured("similarity", "even", "power .75", False, 54, 17, 13, 8.7, -0.24, 1.189),
+    Measured("similarity", "even", "power 1", False, 54, 19, 15, 10.1, -0.46, 1.391),
+    Measured("similarity", "even", "plain 1", False, 54, 28, 22, 14.9, -2.01, 3.073),
+    Measured("similarity", "uneven", "none", False, 99, 0, 0, 0.0, 0.0, 0.0),
+    Measured("similarity", "uneven", "origin .25", False, 99, 0, 0, 0.3, 3.07, 0.0),
+    Measured("similarity", "uneven", "origin .5", False, 99, 7, 0, 2.1, 4.63, 0.043),
+    Measured("similarity", "uneven", "origin tapered .5", False, 99, 1, 0, 0.5, 4.35, 0.0),
+    Measured("similarity", "uneven", "origin tapered 1", False, 99, 9, 0, 2.3, 6.56, 0.056),
+    Measured("similarity", "uneven", "centred", False, 99, 48, 39, 13.1, 0.44, 1.56),
+    Measured("similarity", "uneven", "power .25", False, 99, 36, 15, 8.5, 3.19, 0.491),
+    Measured("similarity", "uneven", "power .5", False, 99, 15, 1, 4.3, 5.0, 0.129),
+    Measured("similarity", "uneven", "power .75", False, 99, 10, 0, 2.5, 6.02, 0.075),
+    Measured("similarity", "uneven", "power 1", False, 99, 10, 0, 2.9, 6.49, 0.08),
+    Measured("similarity", "uneven", "plain 1", False, 99, 41, 18, 8.2, 3.85, 1.108),
+    Measured("clusters", "even", "none", False, 79, 0, 0, 0.0, 0.0, 0.0),
+    Measured("clusters", "even", "origin .25", False, 79, 39, 20, 9.9, -1.03, 1.145),
+    Measured("clusters", "even", "origin .5", False, 79, 69, 51, 20.9, -4.03, 3.795),
+    Measured("clusters", "even", "origin tapered .5", False, 79, 31, 10, 4.6, -0.13, 0.646),
+    Measured("clusters", "even", "origin tapered 1", False, 79, 62, 43, 19.4, -3.59, 3.62),
+    Measured("clusters", "even", "centred", False, 79, 21, 9, 13.8, 0.2, 0.717),
+    Measured("clusters", "even", "power .25", False, 79, 25, 10, 14.5, 0.03, 0.839),
+    Measured("clusters", "even", "power .5", False, 79, 30, 12, 13.1, -0.28, 0.815),
+    Measured("clusters", "even", "power .75", False, 79, 43, 22, 14.2, -1.48, 1.598),
+    Measured("clusters", "even", "power 1", False, 79, 62, 49, 19.4, -3.86, 3.837),
+    Measured("clusters", "even", "plain 1", False, 79, 78, 78, 61.3, -33.64, 33.164),
+    Measured("clusters", "uneven", "none", False, 113, 0, 0, 0.0, 0.0, 0.0),
+    Measured("clusters", "uneven", "origin .25", False, 113, 14, 5, 7.6, 1.33, 0.199),
+    Measured("clusters", "uneven", "origin .5", False, 113, 35, 12, 11.4, 1.19, 0.687),
+    Measured("clusters", "uneven", "origin tapered .5", False, 113, 8, 1, 4.2, 3.08, 0.076),
+    Measured("clusters", "uneven", "origin tapered 1", False, 113, 55, 39, 17.1, 0.99, 2.513),
+    Measured("clusters", "uneven", "centred", False, 113, 33, 19, 14.1, -0.1, 0.841),
+    Measured("clusters", "uneven", "power .25", False, 113, 19, 11, 9.8, 1.38, 0.466),
+    Measured("clusters", "uneven", "power .5", False, 113, 17, 8, 13.1, 2.7, 0.412),
+    Measured("clusters", "uneven", "power .75", False, 113, 25, 10, 14.2, 3.4, 0.601),
+    Measured("clusters", "uneven", "power 1", False, 113, 53, 38, 18.3, 0.48, 2.778),
+    Measured("clusters", "uneven", "plain 1", False, 113, 110, 110, 55.5, -25.32, 24.905),
+    Measured("classes", "even", "none", False, 100, 0, 0, 0.0, 0.0, 0.0),
+    Measured("classes", "even", "origin .25", False, 100, 17, 6, 4.4, 1.12, 0.144),
+    Measured("classes", "even", "origin .5", False, 100, 24, 14, 9.2, 1.3, 0.437),
+    Measured("classes", "even", "origin tapered .5", False, 100, 8, 2, 2.2, 2.09, 0.058),
+    Measured("classes", "even", "origin tapered 1", False, 100, 15, 7, 3.8, 2.13, 0.194),
+    Measured("classes", "even", "centred", False, 100, 7, 1, 2.6, 1.9, 0.052),
+    Measured("classes", "even", "power .25", False, 100, 7, 0, 2.1, 2.22, 0.038),
+    Measured("classes", "even", "power .5", False, 100, 8, 1, 2.6, 2.35, 0.059),
+    Measured("classes", "even", "power .75", False, 100, 12, 2, 2.8, 2.3, 0.084),
+    Measured("classes", "even", "power 1", False, 100, 13, 5, 3.9, 2.13, 0.174),
+    Measured("classes", "even", "plain 1", False, 100, 86, 80, 31.9, -8.27, 8.11),
+    Measured("classes", "uneven", "none", False, 158, 0, 0, 0.0, 0.0, 0.0),
+    Measured("classes", "uneven", "origin .25", False, 158, 10, 2, 2.8, 3.03, 0.04),
+    Measured("classes", "uneven", "origin .5", False, 158, 9, 2, 2.1, 5.42, 0.043),
+    Measured("classes", "uneven", "origin tapered .5", False, 158, 5, 0, 1.6, 5.64, 0.015),
+    Measured("classes", "uneven", "origin tapered 1", False, 158, 10, 1, 2.2, 8.55, 0.046),
+    Measured("classes", "uneven", "centred", False, 158, 32, 6, 3.8, 4.39, 0.181),
+    Measured("classes", "uneven", "power .25", False, 158, 2, 0, 0.7, 6.3, 0.001),
+    Measured("classes", "uneven", "power .5", False, 158, 1, 0, 0.6, 7.68, 0.0),
+    Measured("classes", "uneven", "power .75", False, 158, 4, 0, 1.2, 8.41, 0.008),
+    Measured("classes", "uneven", "power 1", False, 158, 9, 1, 2.2, 8.58, 0.045),
+    Measured("classes", "uneven", "plain 1", False, 158, 116, 108, 33.1, -7.54, 9.905),
 )
 """Points are Spearman's correlation and average precision (similarity), nDCG@10 (search), V-measure
 (clusters) and accuracy (classes), times 100."""
