@@ -22,7 +22,6 @@ TOKENS = 2048
 STATES = {f"mean {layer}": (layer, "mean") for layer in range(7)}
 STATES |= {f"cls {layer}": (layer, "cls") for layer in (2, 4, 5, 6)}
 STATES |= {f"max {layer}": (layer, "max") for layer in (1, 3, 5, 6)}
-LAST = ("cls 6", "max 6", "first-last")
 WORDS = ("glove", "word2vec", "tokens", "lsa", "lsa chars")
 # A trained encoder in a cone without further training: all rows moved by so many of their lengths.
 SHIFTED = {"shifted 1.5": 1.5, "shifted 2.5": 2.5}
@@ -293,6 +292,15 @@ def latent(parts: dict[str, list[str]], analyzer: str) -> dict[str, np.ndarray]:
 # -- all of them ---------------------------------------------------------------------------------
 
 
+FAMILIES = (
+    dict.fromkeys(("mean 6", "minilm, as published", "mpnet", "ada-002"), "output")
+    | dict.fromkeys(SHIFTED, "output, moved")
+    | dict.fromkeys(("cls 6", "max 6", "first-last"), "last layer otherwise")
+    | dict.fromkeys(WORDS, "words")
+    | {"bert, mean": "inner layer, mean"}
+)
+
+
 def names(collection: Any) -> list[str]:
     """All encoders of a collection; of trained ones also the layer before."""
     if collection.published:
@@ -302,17 +310,11 @@ def names(collection: Any) -> list[str]:
 
 
 def family(name: str) -> str:
-    if name in WORDS:
-        return "words"
-    if name in SHIFTED or name in ("mean 6", "minilm, as published"):
-        return "output, moved" if name in SHIFTED else "output"
+    if name in FAMILIES:
+        return FAMILIES[name]
     if name.removesuffix(" -1") in TRAINED:
         return "trained, layer before" if name.endswith(" -1") else "trained on"
-    if name in ("mpnet", "ada-002"):
-        return "output"
-    if name in STATES and STATES[name][1] == "mean" or name == "bert, mean":
-        return "inner layer, mean"
-    return "inner layer, CLS or maximum" if name not in LAST else "last layer otherwise"
+    return "inner layer, mean" if name.startswith("mean") else "inner layer, CLS or maximum"
 
 
 def base(name: str) -> str:

@@ -68,20 +68,19 @@ def _row(
     )
 
 
-def left_out(
-    cells: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]], task: str | None, own: bool
-) -> list[str]:
-    """For each cell what those of the known with other texts and other encoders would choose."""
+def left_out(cells: Sequence[dict[str, Any]], own: bool) -> list[str]:
+    """For each cell of a task what those with other texts and other encoders would choose."""
+    task = cells[0]["kind"]
     found: dict[tuple[str, str], dict[Any, str]] = {}
     taken = []
     for cell in cells:
-        key = cell["texts"], base(cell["encoder"])
+        texts, encoder = key = cell["texts"], base(cell["encoder"])
         if key not in found:
             found[key] = derive(
                 record(
                     other
-                    for other in known
-                    if other["texts"] != key[0] and base(other["encoder"]) != key[1]
+                    for other in cells
+                    if other["texts"] != texts and base(other["encoder"]) != encoder
                 )
             )
         side = side_of(task, cell["neighbours kept"])

@@ -93,9 +93,7 @@ def best(cell: dict[str, Any]) -> float:
     return max(gain(cell, name) for name in cell["points"] if not name.endswith(OWN))
 
 
-def choices(
-    cells: list[dict[str, Any]], known: list[dict[str, Any]], own: bool
-) -> Iterator[tuple[str, list[str]]]:
+def choices(cells: list[dict[str, Any]], own: bool) -> Iterator[tuple[str, list[str]]]:
     """Name and setting of each cell: one everywhere, and the library's with and without a task."""
     kind, more = cells[0]["kind"], OWN if own else ""
     for name in SETTINGS:
@@ -105,10 +103,12 @@ def choices(
         title = f"AutoCorrector({task!r})" if task else "AutoCorrector()"
         if task or not own:
             chosen = [cell["chosen"][f"{task}{more}"] for cell in cells]
-            yield f"{title}{more}", [
-                setting_in(cell, name, own) for cell, name in zip(cells, chosen, strict=True)
-            ]
-            yield f"{title}{more}, left out", left_out(cells, known, task, own)
+            yield (
+                f"{title}{more}",
+                [setting_in(cell, name, own) for cell, name in zip(cells, chosen, strict=True)],
+            )
+        if task:
+            yield f"{title}{more}, left out", left_out(cells, own)
 
 
 def tables(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -117,7 +117,7 @@ def tables(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict
     for kind in TASKS:
         some = [cell for cell in cells if cell["kind"] == kind]
         for own in (False, True) if kind == "search" else (False,):
-            for name, taken in choices(some, cells, own):
+            for name, taken in choices(some, own):
                 rows.append({"task": kind, "choice": name} | told(some, taken))
                 if name.startswith(f"AutoCorrector({kind!r}"):
                     by_family += _by_family(kind, name, some, taken)
@@ -128,10 +128,9 @@ def _by_family(
     kind: str, choice: str, cells: list[dict[str, Any]], taken: list[str]
 ) -> Iterator[dict[str, Any]]:
     for name in dict.fromkeys(cell["family"] for cell in cells):
-        both = [
-            (cell, one) for cell, one in zip(cells, taken, strict=True) if cell["family"] == name
-        ]
-        yield {"task": kind, "encoders": name, "choice": choice} | told(*map(list, zip(*both, strict=True)))
+        here = [place for place, cell in enumerate(cells) if cell["family"] == name]
+        row = {"task": kind, "encoders": name, "choice": choice}
+        yield row | told([cells[k] for k in here], [taken[k] for k in here])
 
 
 def compact(cell: dict[str, Any]) -> dict[str, Any]:
@@ -148,11 +147,12 @@ def write_record(cells: list[dict[str, Any]]) -> None:
     path = Path(isotropy.choose.record.__file__)
     before, start, rest = path.read_text("utf-8").partition("ROWS: tuple[Measured, ...] = (\n")
     _, end, after = rest.partition("\n)\n")
-    lines = [
-        f"    Measured({', '.join(json.dumps(value) if isinstance(value, str) else repr(value) for value in row)}),"
-        for row in record(cells)
-    ]
+    lines = [f"    Measured({', '.join(map(_literal, row))})," for row in record(cells)]
     path.write_text(before + start + "\n".join(lines) + end + after, encoding="utf-8")
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def seconds() -> float:

@@ -85,10 +85,10 @@ class AutoCorrector(AffineCorrector):
     >>> import numpy as np
     >>> from isotropy import AutoCorrector
     >>> X = np.random.default_rng(0).normal(size=(400, 64))
-    >>> AutoCorrector("classes").fit(X).chosen_
+    >>> AutoCorrector("similarity").fit(X).chosen_
     'none'
-    >>> AutoCorrector("classes").fit(X / np.arange(1, 65) + 3).chosen_
-    'TaperedWhitening(power=0.5)'
+    >>> AutoCorrector("similarity").fit(X / np.arange(1, 65) + 3).chosen_
+    'TaperedWhitening(power=0.5, mean_strength=0.0)'
     """
 
     _not_saved = AffineCorrector._not_saved | {"corrector_", "report_"}

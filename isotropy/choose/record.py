@@ -86,7 +86,7 @@ def side_of(task: str | None, kept: float) -> str:
 
 
 def derive(rows: Iterable[Measured]) -> dict[tuple[str | None, str, bool], str]:
-    """The setting of each (task, side, own): of those that do no harm, the safest that gains enough.
+    """The setting of each (task, side, own): of the harmless ones the safest that gains enough.
 
     Harmless is what hurts a tenth of at least 12 cells at most, and 2 % of them beyond noise. Of
     these settings those count that gain half as much as the best of them, so that none is bold for
@@ -190,7 +190,7 @@ def row_of(task: str | None, side: str, own: bool, setting: str) -> Measured | N
 
     Examples
     --------
-    >>> row_of("classes", UNEVEN, False, "power .5").hurt
+    >>> row_of("classes", UNEVEN, False, "none").hurt
     0
     """
     found = [

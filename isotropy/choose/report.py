@@ -60,9 +60,9 @@ class AutoReport:
     >>> import numpy as np
     >>> from isotropy import AutoCorrector
     >>> X = np.random.default_rng(0).normal(size=(400, 64))
-    >>> report = AutoCorrector("classes").fit(X).report_
+    >>> report = AutoCorrector("similarity").fit(X).report_
     >>> report.task, report.criterion, report.sure, report.candidates[0]["chosen"]
-    ('classes', 'neighbours kept', True, True)
+    ('similarity', 'neighbours kept', True, True)
     """
 
     task: str | None
