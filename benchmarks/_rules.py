@@ -9,7 +9,9 @@ import numpy as np
 from _cells import OWN
 from _encoders import base
 
-from isotropy.choose.record import EVEN, TASKS, UNEVEN, Measured, derive, side_of
+from isotropy.choose.decision import side_of
+from isotropy.choose.kept import Kept
+from isotropy.choose.record import EVEN, TASKS, UNEVEN, Measured, derive
 from isotropy.choose.settings import SETTINGS
 
 HURT = 0.5  # points
@@ -18,6 +20,10 @@ HURT = 0.5  # points
 def setting_in(cell: dict[str, Any], setting: str, own: bool) -> str:
     """What a setting is called in a cell: no correction has no mean to move."""
     return f"{setting}{OWN}" if own and f"{setting}{OWN}" in cell["points"] else setting
+
+
+def side_in(cell: dict[str, Any], task: str) -> str:
+    return side_of(task, Kept(cell["neighbours kept"], 0))[0]
 
 
 def gain(cell: dict[str, Any], name: str) -> float:
@@ -36,11 +42,7 @@ def record(cells: Iterable[dict[str, Any]]) -> list[Measured]:
     known = list(cells)
     for task in TASKS:
         for side in (EVEN, UNEVEN):
-            some = [
-                cell
-                for cell in known
-                if cell["kind"] == task and side_of(task, cell["neighbours kept"]) == side
-            ]
+            some = [cell for cell in known if cell["kind"] == task and side_in(cell, task) == side]
             for own in (False, True) if task == "search" else (False,):
                 found += [_row(some, task, side, name, own) for name in SETTINGS if some]
     return [row for row in found if row is not None]
@@ -83,6 +85,6 @@ def left_out(cells: Sequence[dict[str, Any]], own: bool) -> list[str]:
                     if other["texts"] != texts and base(other["encoder"]) != encoder
                 )
             )
-        side = side_of(task, cell["neighbours kept"])
+        side = side_in(cell, task)
         taken.append(setting_in(cell, found[key][task, side, own], own))
     return taken

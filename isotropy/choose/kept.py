@@ -60,7 +60,7 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     Notes
     -----
     Where rows are about as many as dimensions, whitening fits them too well and the share dips.
-    There, with d/2 < n < 2.5 d different rows, d/2 of them are looked at (100 at least) by moments
+    There, with d/2 < n < 2 d different rows, d/2 of them are looked at (100 at least) by moments
     of their own. Two products of 1,000 x 1,000 and a decomposition, O(d^3), that moments keep.
 
     Examples
@@ -77,7 +77,7 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     some, d = sample.rows, moments.n_features
     if len(some) < LEAST_ROWS:
         return Kept(np.nan, len(some), f"fewer than {LEAST_ROWS} different rows, {len(some)}")
-    if d / 2 < sample.n_different < 2.5 * d:
+    if d / 2 < sample.n_different < 2 * d:
         some = some[: max(LEAST_ROWS, d // 2)]
         moments = Moments(unit="none", order=2, normalize=moments.normalize).update(some)
     normalize = "before" if moments.normalize else "none"
