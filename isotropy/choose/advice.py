@@ -28,10 +28,10 @@ _CONE = 0.2
 _FEW_QUERIES = 30
 _FAR = 2.0  # spreads of the documents between the means, beyond what another kind of text does
 _LEGEND = """\
-A case is a task, texts and an encoder; it is hurt where it lost over half a point. Taken is the
-greatest mean gain among those that did no harm in enough cases of this kind: hurt few, none beyond
-noise or by much. none: as they are; centred: the mean removed; power: tapered whitening of that
-power; origin: whitening that removes no mean; plain: whitening."""
+A case is a task, texts and an encoder; it is hurt where it lost over half a point. Of those that
+hurt a tenth of the cases at most, and 2 % beyond noise, and gain half as much as the best of them,
+the one that loses least is taken. none: as they are; centred: the mean removed; power: tapered
+whitening of that power; origin: whitening that removes no mean; plain: whitening."""
 
 
 @dataclass(frozen=True)
