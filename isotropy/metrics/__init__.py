@@ -33,6 +33,7 @@ from isotropy.metrics.frequency import (
     read_counts,
 )
 from isotropy.metrics.gaussian import bhattacharyya, kl_divergence, wasserstein2
+from isotropy.metrics.groups import GapFigure, GroupGap, group_gap
 from isotropy.metrics.hubs import (
     Hubness,
     anti_hub_rate,
@@ -78,6 +79,8 @@ __all__ = [
     "Contextuality",
     "FrequencyBucket",
     "FrequencyTable",
+    "GapFigure",
+    "GroupGap",
     "Hubness",
     "HullCertificate",
     "LengthBin",
@@ -101,6 +104,7 @@ __all__ = [
     "epps_pulley",
     "frequency_table",
     "gini",
+    "group_gap",
     "henze_zirkler",
     "hub_share",
     "hubness",
