@@ -108,7 +108,7 @@ class _Pairs(Kind):
 class GradedPairs(_Pairs):
     """Spearman's correlation of the cosines of pairs with their scores."""
 
-    name = "Spearman's correlation with the scores of the pairs"
+    name = "Spearman correlation with the scores of the pairs"
 
     def _figures(self, found: np.ndarray, scores: np.ndarray, draws: np.ndarray) -> np.ndarray:
         return correlations(rankdata(found[draws], axis=1), rankdata(scores[draws], axis=1))
