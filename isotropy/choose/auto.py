@@ -41,9 +41,9 @@ class AutoCorrector(AffineCorrector):
 
     **Labels** (pairs with scores, classes, queries with their relevant rows, or several of these)
     are asked first: the candidate whose gain over no correction, less `tolerance` of its standard
-    errors, is the largest and above zero; of several kinds of labels, none may find it worse than
-    no correction. Twenty labels of a kind are the least, some 200 are enough; labels that agree
-    with the rows no better than when they are shuffled are left out, and the report says so.
+    errors, is the largest and above zero; of several kinds of labels, none may see a loss of over
+    half a point in it. Twenty labels of a kind are the least, some 200 are enough; labels that
+    agree with the rows no better than when they are shuffled are left out, and the report says so.
 
     Parameters
     ----------

@@ -221,7 +221,8 @@ def test_of_several_kinds_none_is_made_worse():
     assert options[alone.pick].name == "ComponentRemoval(n_components=8)"
     other, _ = chosen_by(X, Labels((classes,)), mine=mine)
     verdict, _ = chosen_by(X, both, mine=mine)
-    assert (other.values - other.values[0])[verdict.pick] >= 0 and verdict.pick != alone.pick
+    low = other.values - other.values[0] - other.errors
+    assert low[verdict.pick] >= -0.005 and verdict.pick != alone.pick
     assert both.task is None and len(verdict.evidence) == 2
     # A kind that says nothing is left out.
     noise = GradedPairs(pairs, rng.random(200))
