@@ -11,7 +11,7 @@ import numpy as np
 from isotropy._render import text_table
 from isotropy.choose.auto import KEPT, AutoCorrector
 from isotropy.choose.decision import decide, side_of
-from isotropy.choose.kept import LEAST_ROWS, MOST_ROWS, Kept, neighbours_kept
+from isotropy.choose.kept import LEAST_ROWS, Kept, neighbours_kept
 from isotropy.choose.record import ROWS, TASKS, THRESHOLDS, Measured
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS
@@ -20,12 +20,14 @@ from isotropy.metrics.registry import METRICS
 from isotropy.moments import Moments
 from isotropy.rows import BadRowError, Rows, as_rows
 from isotropy.rows.arrays import to_numpy
+from isotropy.rows.sample import Sample
 
 __all__ = ["Advice", "Choice", "advise"]
 
 _LABELLED = {"relevant": "search", "pairs": "similarity", "classes": "classes"}
 _CONE = 0.2
 _FEW_QUERIES = 30
+_REPEATED = 0.1  # three standard errors of what is known of many rows
 _FAR = 2.0  # spreads of the documents between the means, beyond what another kind of text does
 _LEGEND = """\
 A case is a task, texts and an encoder; it is hurt where it lost over half a point. Of those that
@@ -101,9 +103,9 @@ class Advice:
     >>> import numpy as np
     >>> from isotropy import advise
     >>> X = np.random.default_rng(0).normal(size=(400, 64)) / np.arange(1, 65) + 3
-    >>> found = advise(X, task="classes")
+    >>> found = advise(X, task="similarity")
     >>> found.choices[0].setting, found.corrector.chosen_
-    ('power .5', 'TaperedWhitening(power=0.5)')
+    ('origin tapered .5', 'TaperedWhitening(power=0.5, mean_strength=0.0)')
     """
 
     figures: dict[str, Any]
@@ -142,7 +144,8 @@ class Advice:
         unsure = [one for one in self.choices if not one.sure]
         if unsure:
             yield ""
-            yield "Not sure: " + " ".join(dict.fromkeys(one.reason for one in unsure))
+            why = dict.fromkeys(one.reason.partition(": ")[2] for one in unsure)
+            yield f"Not sure: {' '.join(why)} Labels would tell."
         told = [one for one in self.choices if one.compared]
         for one in told if len(told) == 1 else [one for one in told if one.by_labels]:
             yield ""
@@ -218,14 +221,13 @@ def advise(
         if labels:
             raise ValueError(f"{' and '.join(labels)} are of rows, but X holds moments alone.")
         auto.fit_moments(X, queries=queries)
-        sample = None
     else:
-        sample = _look(auto, as_rows(X), queries, labels)
+        _learn(auto, as_rows(X), queries, labels)
     moments = auto.moments_
     assert moments is not None
     kept = neighbours_kept(moments.sampled, moments)
     asked = None if queries is None else _asked(queries)
-    figures = _figures(moments, kept, sample) | _of_queries(auto, moments, asked)
+    figures = _figures(moments, kept) | _of_queries(auto, moments, asked)
     wanted = (*TASKS, None) if task is None else (task,)
     choices = [_choice(one, kept, queries is not None) for one in wanted]
     if labels:
@@ -236,15 +238,13 @@ def advise(
 # -- looking ---------------------------------------------------------------------------------------
 
 
-def _look(auto: AutoCorrector, rows: Rows, queries: Any, labels: dict[str, Any]) -> np.ndarray:
-    """Fit in one pass, and take some rows as they lie, repeated ones too."""
+def _learn(auto: AutoCorrector, rows: Rows, queries: Any, labels: dict[str, Any]) -> None:
+    """Fit in one pass, or say how many rows are bad."""
     _same_width(rows, queries)
     try:
         auto.fit(rows, queries=queries, **labels)
     except BadRowError as error:
         raise _counted(rows, error) from None
-    some = np.random.default_rng(auto.random_state).permutation(len(rows))[:MOST_ROWS]
-    return rows.take(np.sort(some))
 
 
 def _same_width(rows: Rows, queries: Any) -> None:
@@ -268,7 +268,7 @@ def _asked(queries: Any) -> Moments:
     return queries if isinstance(queries, Moments) else Moments(order=1).update(as_rows(queries))
 
 
-def _figures(moments: Moments, kept: Kept, sample: np.ndarray | None) -> dict[str, Any]:
+def _figures(moments: Moments, kept: Kept) -> dict[str, Any]:
     n, d = moments.n_rows, moments.n_features
     floor = METRICS["effective_rank"].floor
     return {
@@ -280,13 +280,16 @@ def _figures(moments: Moments, kept: Kept, sample: np.ndarray | None) -> dict[st
         "effective rank": _known(effective_rank(moments)),
         "effective rank of even rows": _known(floor(n, d)) if floor else None,
         "zero rows": moments.n_zero_rows,
-        "repeated rows": None if sample is None else _repeated(sample),
+        "repeated rows": _repeated(moments),
     }
 
 
-def _repeated(sample: np.ndarray) -> float:
-    """The share of rows that another one of the sample is the same as."""
-    return 1 - len({row.tobytes() for row in sample}) / max(1, len(sample))
+def _repeated(moments: Moments) -> float | None:
+    """The share of rows that came before: exact where few rows differ, else to some 3 %."""
+    if moments.sampled is None or not moments.n_rows:
+        return None
+    different = Sample.of(moments.sample, moments.sampled).n_different
+    return max(0.0, 1 - different / moments.n_rows)
 
 
 def _of_queries(auto: AutoCorrector, moments: Moments, asked: Moments | None) -> dict[str, Any]:
@@ -333,10 +336,10 @@ def _broken(figures: dict[str, Any]) -> Iterable[str]:
             f"Broken: {zero:,} rows ({100 * zero / n:.1f} %) are zero and have no direction: texts "
             "that were empty, or failed?"
         )
-    if (figures["repeated rows"] or 0) > 0.01:
+    if (figures["repeated rows"] or 0) > _REPEATED:
         yield (
-            f"Broken: {100 * figures['repeated rows']:.0f} % of {figures['rows looked at']:,} rows "
-            "looked at repeat another one; the same text many times?"
+            f"Broken: {100 * figures['repeated rows']:.0f} % of the rows repeat another one: the "
+            "same text many times?"
         )
 
 
@@ -352,22 +355,26 @@ def _cone(cosine: float | None) -> str:
 def _directions(kept: Kept) -> str:
     if kept.why_not:
         return f"How evenly they use their directions cannot be known: {kept.why_not}."
+    near = any(side_of(task, kept)[1] for task in THRESHOLDS)
     low, high = min(THRESHOLDS.values()), max(THRESHOLDS.values())
     told = (
         f"{100 * kept.value:.0f} % of the ten nearest neighbours of {kept.rows:,} rows stay when "
         "all are made equal"
     )
-    if kept.value >= high:
+    if kept.value >= high and not near:
         return (
             f"They use their directions evenly: {told}, as in trained encoders ({100 * high:.0f} % "
             "or more)."
         )
-    if kept.value < low:
+    if kept.value < low and not near:
         return (
             f"They use their directions unevenly: {told}, as in inner layers and averages of words "
             f"(below {100 * low:.0f} %)."
         )
-    return f"They use their directions neither evenly nor unevenly: {told}."
+    return (
+        f"They use their directions neither evenly nor unevenly: {told} (about {100 * low:.0f} % "
+        "tells trained encoders from inner layers)."
+    )
 
 
 def _asked_elsewhere(figures: dict[str, Any]) -> Iterable[str]:

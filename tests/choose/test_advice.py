@@ -32,7 +32,7 @@ def asked():
 def test_nothing_in_its_own_table_is_better_in_every_way(task, value, own):
     choice = advice._choice(task, Kept(value, 1000), own)
     if task is None:  # what is harmless everywhere
-        assert choice.setting == "none" or choice.risk.worst <= 1.5
+        assert choice.setting == "none" or choice.risk.hurt <= 0.1 * choice.risk.cells
         return
     assert sum(row["chosen"] for row in choice.compared) == 1
     taken = next(row for row in choice.compared if row["chosen"])
@@ -42,7 +42,7 @@ def test_nothing_in_its_own_table_is_better_in_every_way(task, value, own):
         taken["hurt"],
         taken["worst"],
     )
-    harms = ("hurt", "beyond", "worst")
+    harms = [name for name in taken if name in ("hurt", "beyond", "worst", "loss")]
     better = [
         row["setting"]
         for row in choice.compared

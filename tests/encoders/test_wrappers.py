@@ -105,7 +105,8 @@ def test_the_base_s_asynchronous_methods_are_used(kit):
 
 
 def test_queries_may_have_a_corrector_of_their_own(kit):
-    model = kit["make"].fit(kit["base"], TEXTS, MeanRemoval(), queries=TEXTS)
+    # Often enough for a mean of their own to be told.
+    model = kit["make"].fit(kit["base"], TEXTS, MeanRemoval(), queries=TEXTS * 40)
     np.testing.assert_allclose(np.mean(kit["documents"](model, TEXTS), axis=0), 0, atol=1e-12)
     asked = [kit["query"](model, text) for text in TEXTS]
     np.testing.assert_allclose(np.mean(asked, axis=0), 0, atol=1e-12)
