@@ -7,6 +7,7 @@ from cases import TOLERANCE, fitted
 import isotropy
 from isotropy import (
     AffineMap,
+    AutoCorrector,
     ComponentRemoval,
     ConceptorNegation,
     HubnessBias,
@@ -74,12 +75,12 @@ def test_the_mean_of_the_queries_lands_where_the_documents_mean_does(any_correct
 def test_the_mean_of_few_queries_is_nearer_to_the_truth_than_their_own(normalize):
     """Drawn towards the documents by chance's share, which differs where the means do."""
     draw = np.random.default_rng(0)
-    found = MeanRemoval(normalize=normalize).fit(documents(d=30))
+    found = MeanRemoval(normalize=normalize).fit(documents(d=12))
     for shift, few in ((0.1, 3), (0.5, 10), (4.0, 3)):
         own, drawn = [], []
-        asked = draw.normal(size=(4000, 30)) * np.arange(1, 31) + 6 + 4 * shift
+        asked = draw.normal(size=(4000, 12)) * np.arange(1, 13) + 6 + 4 * shift
         truth = (unit(asked) if normalize == "before" else asked).mean(0)
-        for Q in asked[: 100 * few].reshape(100, few, 30):
+        for Q in asked[: 40 * few].reshape(40, few, 12):
             seen = unit(Q) if normalize == "before" else Q
             own.append(((seen.mean(0) - truth) ** 2).sum())
             drawn.append(((found.for_queries(Q).mean_ - truth) ** 2).sum())
@@ -187,6 +188,8 @@ def test_moments_of_queries_do_as_the_rows_do(any_corrector):
     moments = Moments.from_rows(Q, normalize=unit_rows)
     found = fitted(any_corrector, X, queries=moments)
     np.testing.assert_allclose(found.transform_queries(Q), wanted, atol=1e-9)
+    if isinstance(any_corrector, AutoCorrector):
+        return  # it chooses otherwise where it knows of no queries
     later = fitted(any_corrector, X)
     np.testing.assert_allclose(later.for_queries(moments).transform(Q), wanted, atol=1e-9)
     np.testing.assert_allclose(later.for_queries(Q).transform(Q), wanted, atol=1e-9)
