@@ -394,8 +394,11 @@ HEAVY = (
 )
 
 
-def loaded_by(code):
-    """Names of the modules that are loaded after the code has run in a new process."""
+def loaded_by(code, *, errors=False):
+    """Names of the modules that are loaded after the code has run in a new process.
+
+    With `errors` the lines that it printed to its standard error.
+    """
     ran = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
         capture_output=True,
@@ -403,35 +406,30 @@ def loaded_by(code):
         check=True,
         env={**os.environ, "PYTHONPATH": str(Path(isotropy.__file__).parents[1])},
     )
-    return set(ran.stdout.split())
+    return ran.stderr.splitlines() if errors else set(ran.stdout.split())
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import isotropy",
-        "import isotropy.io",
-        "from isotropy import Whitening, load, score",
-        "import isotropy.metrics, isotropy.jobs.fit",
-    ],
-)
-def test_imports_load_nothing_that_is_not_asked_for(code):
-    # scikit-learn brings some of these itself where they are installed.
-    before = loaded_by("import sklearn.base, sklearn.utils.validation, sklearn.preprocessing")
-    heavy = [name for name in loaded_by(code) - before if name.startswith(HEAVY)]
-    assert not heavy
-    if code == "import isotropy":
-        assert not any(name.startswith(HEAVY) for name in loaded_by(code))
+SKLEARN = "import sklearn.base, sklearn.utils.validation, sklearn.preprocessing"
 
 
-def test_opening_a_file_loads_its_format_alone(tmp_path):
+def test_imports_load_nothing_that_is_not_asked_for(tmp_path):
     np.save(tmp_path / "rows.npy", np.eye(3))
-    path = str(tmp_path / "rows.npy")
-    before = loaded_by("import sklearn.base, sklearn.utils.validation, sklearn.preprocessing")
-    found = loaded_by(f"import isotropy.io; isotropy.io.open_rows({path!r})") - before
-    formats = [name for name in found if name.startswith("isotropy.io.formats.")]
+    steps = [
+        "import isotropy",
+        SKLEARN,  # brings some of these itself where they are installed
+        "import isotropy.io, isotropy.metrics, isotropy.jobs.fit",
+        "from isotropy import Whitening, load, score",
+        f"isotropy.io.open_rows({str(tmp_path / 'rows.npy')!r})",
+    ]
+    code = "\n".join(f"{step}; print(*sys.modules, file=sys.stderr)" for step in steps)
+    loaded = [set(line.split()) for line in loaded_by(code, errors=True)]
+    alone, sklearn, _, imported, opened = loaded
+    assert not any(name.startswith(HEAVY) for name in alone)
+    assert not [name for name in imported - sklearn if name.startswith(HEAVY)]
+    formats = [name for name in opened if name.startswith("isotropy.io.formats.")]
     assert formats == ["isotropy.io.formats.npy"]
-    assert not any(name.startswith(("pyarrow", "h5py", "pandas", "torch")) for name in found)
+    files = ("pyarrow", "h5py", "pandas", "torch")
+    assert not any(name.startswith(files) for name in opened - sklearn)
 
 
 def test_a_command_loads_itself_alone():
