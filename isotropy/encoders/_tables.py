@@ -72,9 +72,9 @@ def correct_tokens(
         How often each token occurs (`token_counts`). Statistics are then those of running text,
         where "the" counts a million times and a rare name once, as in Zipfian whitening. Without
         them every token of the vocabulary counts the same.
-    weights : {"sif", "idf", "zipf", "uniform"} or array of shape (n tokens,), optional
+    weights : {"sif", "zipf", "uniform"} or array of shape (n tokens,), optional
         What rows are multiplied by in the end: a scheme of `token_weights` for these counts with
-        its defaults, or the weights themselves.
+        its defaults, or the weights themselves, as for "idf".
     n_components : int, optional
         Keep the leading principal directions of the (counted) rows, about their mean, before the
         corrector. Static models only.
@@ -115,13 +115,12 @@ def correct_tokens(
     >>> import numpy as np
     >>> from isotropy import MeanRemoval
     >>> from isotropy.encoders import correct_tokens
-    >>> from sentence_transformers import SentenceTransformer
-    >>> from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    >>> from model2vec import StaticModel
     >>> from tokenizers import Tokenizer, models, pre_tokenizers
-    >>> tokenizer = Tokenizer(models.WordLevel({"cat": 0, "sat": 1}, "cat"))
+    >>> tokenizer = Tokenizer(models.WordLevel({"cat": 0, "sat": 1}))
     >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     >>> table = np.array([[5.0, 1.0], [1.0, 1.0]], dtype=np.float32)
-    >>> model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, table)], device="cpu")
+    >>> model = StaticModel(table, tokenizer)
     >>> corrected = correct_tokens(model, MeanRemoval(), counts=[1, 3])
     >>> corrected.encode(["cat", "sat"]).tolist(), model.encode("cat").tolist()
     ([[3.0, 0.0], [-1.0, 0.0]], [5.0, 1.0])
@@ -161,6 +160,11 @@ def _factors(weights: Any, counts: np.ndarray | None, n: int) -> np.ndarray | No
             raise ValueError(
                 f"weights={weights!r} follow from counts: give them (token_counts), or give the "
                 "weights themselves."
+            )
+        if weights == "idf":
+            raise ValueError(
+                "weights='idf' need counts of texts, and how many texts there are: give "
+                "token_weights(..., 'idf', n_texts=...) in their place."
             )
         return token_weights(counts, weights)  # type: ignore[arg-type]
     factors = np.asarray(weights, dtype=np.float64)
@@ -238,7 +242,11 @@ def _table_of(model: Any) -> _Table:
 
 def _static_model(model: Any) -> _Table:
     """model2vec's: one row a token, or shared rows with a place and a weight for each token."""
-    rows, places, weights = _raised(model.embedding), model.token_mapping, model.weights
+    rows, places, weights = (
+        _raised(model.embedding),
+        getattr(model, "token_mapping", None),
+        getattr(model, "weights", None),
+    )
     rows = rows if places is None else rows[places]
     if weights is not None:
         rows = rows * np.asarray(weights, dtype=rows.dtype)[:, None]
