@@ -18,7 +18,7 @@ from isotropy.encoders import encode
 from isotropy.evaluate import read_task
 from isotropy.metrics import length_table
 
-LAYERS = (0, 3, 5, "output")
+LAYERS = (0, 3, "output")
 CORRECTORS = {
     "none": None,
     "centred": MeanRemoval(),
