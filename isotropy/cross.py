@@ -13,10 +13,8 @@ from isotropy.moments import MERGE, Moments
 from isotropy.rows.arrays import (
     BadRowError,
     check_weights,
-    is_torch,
     to_numpy,
     unit_rows,
-    working_block,
 )
 from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.labels import Concepts, Kind, design, read_labels, union, widths
@@ -26,7 +24,7 @@ from isotropy.storage.state import contiguous
 
 __all__ = ["CrossMoments"]
 
-_BLOCK = 2048
+_BLOCK = 1024
 
 
 class CrossMoments(Moments):
@@ -251,16 +249,20 @@ class CrossMoments(Moments):
         shift[is_number] = (w @ table[:, numbers]) / w.sum()
         first = np.zeros_like(shift)
         size = max(_BLOCK, 4 * len(shift))
+        buffer = np.empty((min(size, len(table)), self.n_features))
         for start in range(0, len(table), size):
             part = slice(start, start + size)
             Z = design(table[part], self.concepts, shift)
-            Y = _centred(array, part, self.mean, self.normalize)
-            weighted = Z.multiply(w[part, None]).tocsr()
-            self.spread += float(w[part] @ np.einsum("ij,ij->i", Y, Y))
+            Y = _centred(array[part], self.mean, self.normalize, buffer)
+            weighted = Z if weights is None else Z.multiply(w[part, None]).tocsr()
             self.cross += weighted.T @ Y
             first += np.asarray(weighted.sum(0)).ravel()
             if self.z_scatter is not None:
                 self.z_scatter += (weighted.T @ Z).toarray()
+            if self.scatter is None:
+                self.spread += float(w[part] @ np.einsum("ij,ij->i", Y, Y))
+        if self.scatter is not None:
+            self.spread = float(np.trace(self.scatter))
         mean = first / w.sum()
         self.z_mean = shift + mean
         if self.z_scatter is not None:
@@ -524,12 +526,14 @@ def _columns(concepts: Concepts) -> list[tuple[str, Any]]:
     return [(name, label) for name, labels in every for label in labels]
 
 
-def _centred(array: Any, part: slice, mean: np.ndarray, normalize: bool) -> np.ndarray:
+def _centred(block: Any, mean: np.ndarray, normalize: bool, buffer: np.ndarray) -> np.ndarray:
     """Rows in float64 about a mean."""
-    block = array[part]
-    wide = to_numpy(block) if is_torch(block) else block
-    wide = working_block(wide, 0, len(wide), np.float64)
-    return (unit_rows(wide) if normalize else wide) - mean
+    rows = buffer[: len(block)]
+    rows[...] = to_numpy(block)
+    if normalize:
+        rows[...] = unit_rows(rows)
+    rows -= mean
+    return rows
 
 
 def _sent(block: Any, device: Any) -> Any:
