@@ -87,8 +87,8 @@ def test_all_tasks_take_one_pass_and_one_look(uneven, asked, monkeypatch):
         lambda self, X, *a, **k: passes.append(len(X)) or update(self, X, *a, **k),
     )
     monkeypatch.setattr(advice, "neighbours_kept", lambda *a: looks.append(1) or look(*a))
-    advise(uneven, queries=asked)
-    assert passes.count(400) == 1 and len(looks) == 1
+    advise(np.concatenate([uneven + step for step in range(3)]), queries=asked)
+    assert passes.count(1200) == 1 and len(looks) == 1
 
 
 def test_what_is_broken_is_said(uneven):

@@ -8,6 +8,8 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from isotropy import AutoCorrector, Moments, PairWhitening, TaperedWhitening, Whitening, load
+from isotropy.choose import Risk
+from isotropy.choose.kept import neighbours_kept
 from isotropy.choose.record import EVEN, TASKS, UNEVEN, chosen, row_of
 from isotropy.choose.settings import SETTINGS, named
 
@@ -91,3 +93,112 @@ def test_what_is_loaded_does_what_was_saved(tmp_path, task, mine):
             auto.partial_fit(more)
             back.partial_fit(more)
     assert back.chosen_ == auto.chosen_
+
+
+# -- what the choice must not move with ---------------------------------------------------------
+
+
+def look(X, weights=None):
+    moments = Moments(unit="sums", order=2, sample=1000).update(X, weights)
+    return neighbours_kept(moments.sampled, moments)
+
+
+SAME = {
+    "in another order": lambda X: X[::-1],
+    "in float16": lambda X: X.astype(np.float16),
+    "about a mean a thousand times the spread": lambda X: X + 1000 * X.std(),
+    "each three times": lambda X: X.repeat(3, 0),
+    "half of them one row": lambda X: np.concatenate([X, X[:1].repeat(len(X), 0)]),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_the_look_does_not_move_with_what_says_nothing_of_directions(kind):
+    for X in (even(), uneven()):
+        assert abs(look(SAME[kind](X)).value - look(X).value) < 0.07
+
+
+def test_rows_of_parts_streams_files_and_kinds_are_chosen_for_alike(tmp_path):
+    from isotropy.io import open_rows
+
+    X, weights = uneven(1200), np.arange(1200) % 3
+    np.save(tmp_path / "x.npy", X)
+    wanted = AutoCorrector("classes").fit(X, queries=X[:40] + 7)
+    assert wanted.chosen_ != "none"
+    torch = pytest.importorskip("torch")
+    for rows in (open_rows(tmp_path / "x.npy"), torch.from_numpy(X)):
+        found = AutoCorrector("classes").fit(rows, queries=X[:40] + 7)
+        assert found.report_.evidence == pytest.approx(wanted.report_.evidence)
+    parts = AutoCorrector("classes").fit(X[1000:], queries=X[:40] + 7)
+    for k in (400, 0):
+        parts.partial_fit(X[k : k + 600 if k else 400])
+    assert parts.chosen_ == wanted.chosen_
+    assert parts.report_.evidence == pytest.approx(wanted.report_.evidence, rel=1e-6)
+    weighed = AutoCorrector("classes").fit(X, sample_weight=weights).report_.evidence
+    repeated = AutoCorrector("classes").fit(X.repeat(weights, 0)).report_.evidence
+    assert weighed == pytest.approx(repeated)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    before = AutoCorrector("classes", normalize="before").fit(X).report_.evidence
+    assert before["neighbours kept"] == pytest.approx(look(unit).value, abs=0.01)
+
+
+NOTHING = {
+    "99 rows": (lambda: uneven(99), "fewer than 100 different rows, 99"),
+    "one row": (lambda: uneven(1), "fewer than 100 different rows, 1"),
+    "the same row": (lambda: np.ones((300, 64)), "fewer than 100 different rows, 1"),
+    "few different rows": (lambda: uneven(50).repeat(9, 0), "fewer than 100 different rows, 50"),
+    "one column": (lambda: uneven(400, 1), "nothing was measured in 1 dimensions"),
+    "eight columns": (lambda: uneven(400, 8), "nothing was measured in 8 dimensions"),
+    "too many columns": (lambda: uneven(110, 1537), "in 50 to 1,536"),
+    "two languages": (
+        lambda: even() + 3 * (np.arange(400) % 2)[:, None] * even(1, seed=4),
+        "groups far apart",
+    ),
+    "a fifth of them zero": (
+        lambda: np.concatenate([even(), np.zeros((100, 64))]),
+        "groups far apart",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", [*TASKS, None])
+@pytest.mark.parametrize("kind", NOTHING)
+def test_what_cannot_be_told_is_left_alone_and_said(kind, task):
+    make, said = NOTHING[kind]
+    X = make()
+    auto = AutoCorrector(task).fit(X, queries=X[:1])
+    assert auto.chosen_ == "none" and said in auto.reason_ and not auto.report_.sure
+    assert auto.report_.risk == Risk(0, 0, 0.0)
+    np.testing.assert_array_equal(auto.transform(X), X)
+    np.testing.assert_array_equal(auto.transform_queries(X), X)
+
+
+def test_moments_without_rows_choose_nothing_and_those_with_rows_what_rows_do():
+    X = uneven()
+    auto = AutoCorrector("classes").fit_moments(Moments(unit="sums").update(X))
+    assert auto.chosen_ == "none" and "moments without rows" in auto.reason_
+    told = AutoCorrector("classes").fit_moments(Moments(unit="sums", sample=1000).update(X))
+    wanted = AutoCorrector("classes").fit(X)
+    assert told.chosen_ == wanted.chosen_ and told.report_.risk == wanted.report_.risk
+
+
+def test_of_ones_own_candidates_only_measured_ones_are_chosen_without_labels():
+    X = uneven()
+    mine = [Whitening(power=0.9), TaperedWhitening(0.5, n_components=9)]
+    auto = AutoCorrector("classes", candidates=mine).fit(X)
+    assert auto.chosen_ == "TaperedWhitening(power=0.5, n_components=9)"
+    assert auto.transform(X).shape == (400, 9) and mine[1].get_params()["n_components"] == 9
+    assert not hasattr(mine[1], "affine_map_")
+    assert AutoCorrector("classes", candidates=mine[:1]).fit(X).chosen_ == "none"
+    assert AutoCorrector("classes", candidates=[]).fit(X).chosen_ == "none"
+
+
+@pytest.mark.parametrize("task", [*TASKS, None])
+def test_the_same_text_as_document_and_query_stays_nearest_to_itself(task):
+    from isotropy.ranking import unit as scaled
+
+    for X in (even(), uneven()):
+        for told in ({}, {"queries": X}):
+            auto = AutoCorrector(task).fit(X, **told)
+            found = scaled(auto.transform_queries(X)) @ scaled(auto.transform(X)).T
+            np.testing.assert_array_equal(found.argmax(1), np.arange(len(X)))
