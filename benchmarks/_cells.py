@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -112,22 +112,40 @@ SIMPLE = {
 
 def scores(collection: Any, rows: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """A row a task and setting: points, and the standard error of the difference to none."""
-    parts = {part: some.astype(np.float64) for part, some in rows.items()}
-    X = next(iter(parts.values()))
+    return list(scored(collection, rows, _settings))
+
+
+def _settings(X: np.ndarray) -> Iterator[tuple[str, AffineMap, bool]]:
     moments = Moments(unit="sums", order=2).update(X)
-    found, raw = [], {}
     for name, make in SETTINGS.items():
         fitted = make().fit_moments(moments)
-        for task, values in _scored(collection, parts, fitted.affine_map_, fitted._removes_mean):
+        yield name, fitted.affine_map_, fitted._removes_mean
+
+
+def scored(
+    collection: Any,
+    rows: dict[str, np.ndarray],
+    maps: Callable[[np.ndarray], Iterator[tuple[str, Any, bool]]],
+) -> Iterator[dict[str, Any]]:
+    """The same for any maps of the first part's rows: name, map, whether it removes the mean.
+
+    The first is no correction.
+    """
+    parts = {part: some.astype(np.float64) for part, some in rows.items()}
+    raw: dict[str, np.ndarray] = {}
+    for name, moved, removes_mean in maps(next(iter(parts.values()))):
+        for task, values in _scored(collection, parts, moved, removes_mean):
             apart = (values - raw.setdefault(task.removesuffix(OWN), values))[1:].std()
-            found.append(
-                {"task": task, "setting": name, "points": values[0], "error": float(apart)}
-            )
-    return found
+            yield {
+                "task": task,
+                "setting": name,
+                "points": float(values[0]),
+                "error": float(apart),
+            }
 
 
 def _scored(
-    collection: Any, parts: dict[str, np.ndarray], moved: AffineMap, removes_mean: bool
+    collection: Any, parts: dict[str, np.ndarray], moved: Any, removes_mean: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
     X = next(iter(parts.values()))
     Y = moved.apply(X)

@@ -7,7 +7,7 @@ rows, trained encoders and cells are kept in ``--cache``, so that a run which wa
 on. With rows in the cache a run takes about 20 minutes of one core, without some hours.
 
 ``--record`` writes what was measured into `isotropy.choose.record`, from which `AutoCorrector`
-chooses; a run after that judges its choices.
+chooses; a run after that judges its choices. ``--families`` tries corrections of other kinds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from _cells import KINDS, OWN, said, scores
 from _common import report, timed
 from _encoders import encoded, family, names
+from _families import COLLECTIONS, ENCODERS, family_scores, family_table
 from _rules import gain, is_hurt, left_out, record, setting_in
 from _sets import collections
 
@@ -54,6 +55,20 @@ def measured(data: Path, cache: Path, cached: bool) -> Iterator[dict[str, Any]]:
             }
             yield from _cells(about, json.loads(path.read_text("utf-8")))
         print(collection.name, flush=True)
+
+
+def other_families(data: Path, cache: Path) -> list[dict[str, Any]]:
+    """Their table, on some of the collections and encoders."""
+    (cache / "families").mkdir(parents=True, exist_ok=True)
+    found = {}
+    for collection in collections(data):
+        for name in ENCODERS if collection.name in COLLECTIONS else ():
+            path = cache / "families" / f"{name}__{collection.name}.json"
+            if not path.is_file():
+                rows = encoded(name, collection, data, cache / "rows")
+                path.write_text(json.dumps(family_scores(collection, rows)), encoding="utf-8")
+            found[name, collection.name] = json.loads(path.read_text("utf-8"))
+    return family_table(found)
 
 
 def _cells(about: dict[str, Any], both: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -171,6 +186,7 @@ def main() -> None:
     options.add_argument("--cache", type=Path)
     options.add_argument("--cached", action="store_true", help="only cells of the cache")
     options.add_argument("--record", action="store_true", help="write the record, and no tables")
+    options.add_argument("--families", action="store_true", help="other families, on some cells")
     options.add_argument("--time", action="store_true", help="the time of a fit, and no cells")
     chosen = options.parse_args()
     warnings.simplefilter("ignore")
@@ -179,6 +195,10 @@ def main() -> None:
         report("choose_time", "Without labels, 100,000 x 768", rows)
         return
     cache = chosen.cache or Path(tempfile.mkdtemp(prefix="isotropy-"))
+    if chosen.families:
+        rows = other_families(chosen.data, cache)
+        report("choose_families", "Other families, on some of the cells", rows)
+        return
     cells = list(measured(chosen.data, cache, chosen.cached))
     if chosen.record:
         write_record(cells)
