@@ -112,7 +112,7 @@ def cell(kind: str, collection: Any, rows: dict[str, np.ndarray]) -> Iterator[di
             told, _ = labels_of(kind, collection, rows, np.sort(order[:count]))
             values, errors = found_on(judged, seen, order[count:])
             yield {"kind": kind, "labels": count, "values": values, "errors": errors} | {
-                "picks": {"without labels": free} | picks(options, X, told, free)
+                "picks": picks(options, X, told, free)
             }
 
 

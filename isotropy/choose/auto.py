@@ -17,7 +17,7 @@ from isotropy.choose.decision import decide
 from isotropy.choose.kept import MOST_ROWS, neighbours_kept
 from isotropy.choose.labels import Labels, SaysNothingError, Verdict, judge, labelled
 from isotropy.choose.record import TASKS
-from isotropy.choose.report import AutoReport, Risk
+from isotropy.choose.report import AutoReport
 from isotropy.correctors.base import AffineCorrector, Corrector
 from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
@@ -293,7 +293,7 @@ class AutoCorrector(AffineCorrector):
             found = judge(options, rows, labels, self.tolerance)
         except SaysNothingError as nothing:
             return str(nothing)
-        task, risk = self.task or found.task, Risk(0, 0, 0.0)
+        task, risk = self.task or found.task, found.risk
         table = _table(options, found.pick, found)
         report = AutoReport(task, found.name, found.reason, found.evidence, risk, True, table)
         self._take(options[found.pick], report)

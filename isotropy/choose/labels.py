@@ -13,13 +13,23 @@ import numpy as np
 from scipy.stats import rankdata
 
 from isotropy.choose.candidates import Candidate
+from isotropy.choose.report import Risk
 from isotropy.correctors.base import AffineCorrector
 from isotropy.correctors.pairs import check_pairs
 from isotropy.moments import Moments
 from isotropy.ranking import correlations, cosines, dcg, nearest, unit, vote
 from isotropy.rows import Rows, as_rows
 
-__all__ = ["LEAST", "Kind", "Labels", "SaysNothingError", "Verdict", "judge", "labelled"]
+__all__ = [
+    "LEAST",
+    "MEASURED",
+    "Kind",
+    "Labels",
+    "SaysNothingError",
+    "Verdict",
+    "judge",
+    "labelled",
+]
 
 LEAST = 20
 """Labels of a kind; fewer say too little to choose by."""
@@ -271,6 +281,22 @@ class JudgedQueries(_Averaged):
         return each
 
 
+MEASURED: dict[type[Kind], dict[int, Risk]] = {
+    GradedPairs: {50: Risk(144, 3, 2.4), 200: Risk(144, 0, 0.5), 600: Risk(144, 3, 1.9)},
+    AlikePairs: {50: Risk(48, 0, 0.2), 200: Risk(48, 3, 1.3), 600: Risk(48, 4, 1.2)},
+    JudgedQueries: {50: Risk(96, 4, 3.8), 150: Risk(96, 2, 1.3)},
+    Neighbours: {50: Risk(284, 8, 2.8), 200: Risk(284, 11, 2.3), 600: Risk(284, 16, 2.7)},
+    Clusters: {50: Risk(20, 1, 3.6), 200: Risk(20, 1, 3.3), 600: Risk(20, 4, 3.9)},
+}
+"""What `benchmarks/choose_labels.py` found, by kind and number of labels."""
+
+
+def _risk(kind: Kind) -> Risk:
+    """With the most labels measured that are no more than these, or the fewest."""
+    known = MEASURED[type(kind)]
+    return known[max((size for size in known if size <= kind.size), default=min(known))]
+
+
 # -- what was passed ------------------------------------------------------------------------------
 
 
@@ -465,6 +491,8 @@ class Verdict:
         The one that is chosen.
     reason : str
         The choice in a sentence or two.
+    risk : Risk
+        How often a choice by as many labels did harm; of several kinds the one that did most.
     """
 
     name: str
@@ -474,6 +502,7 @@ class Verdict:
     errors: np.ndarray
     pick: int
     reason: str
+    risk: Risk
 
 
 @dataclass(frozen=True)
@@ -550,6 +579,7 @@ def judge(
         errors,
         pick,
         " ".join([*notes, why]),
+        max((_risk(one.kind) for one in told), key=lambda risk: risk.hurt / risk.cells),
     )
 
 

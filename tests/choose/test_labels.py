@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, v_measure_score
@@ -9,11 +12,13 @@ from sklearn.metrics import average_precision_score, ndcg_score, v_measure_score
 from isotropy import AutoCorrector, ComponentRemoval, MeanRemoval, Moments, TaperedWhitening, load
 from isotropy.choose.candidates import candidates, fitted
 from isotropy.choose.labels import (
+    MEASURED,
     AlikePairs,
     Clusters,
     GradedPairs,
     JudgedQueries,
     Labels,
+    Neighbours,
     judge,
     labelled,
 )
@@ -49,6 +54,10 @@ def told(kind, cone=0.0, seed=0, shuffle=False):
         Q = truth[:100] + 0.5 * rng.normal(size=(100, D)) - 2
         return X, {"queries": Q, "relevant": [[int(row)] for row in order[:100]]}
     return X, {"classes": classes[order]}
+
+
+def graded_pairs():
+    return told("graded pairs")[1]
 
 
 KINDS = {
@@ -263,3 +272,23 @@ def test_no_candidates_leave_nothing_to_choose():
         AutoCorrector(candidates=[]).fit(X, **given).transform(X),
         MeanRemoval(0.0).fit(X).transform(X),
     )
+
+
+def test_the_risk_told_is_the_one_measured():
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "choose_labels.json"
+    kinds = {
+        "graded pairs": GradedPairs,
+        "alike pairs": AlikePairs,
+        "search": JudgedQueries,
+        "classes": Neighbours,
+        "clusters": Clusters,
+    }
+    found = {kind: {} for kind in kinds.values()}
+    for row in json.loads(path.read_text("utf-8"))["rows"]:
+        if "default" in row["choice"]:
+            risk = (row["draws"], row["hurt"], row["worst harm"])
+            found[kinds[row["kind"]]][row["labels"]] = risk
+    told = {k: {n: (r.cells, r.hurt, r.worst) for n, r in v.items()} for k, v in MEASURED.items()}
+    assert told == found
+    auto = AutoCorrector().fit(world()[0], **graded_pairs())
+    assert auto.report_.risk == MEASURED[GradedPairs][200]
