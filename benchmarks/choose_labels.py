@@ -50,7 +50,7 @@ def tasks(data: Path) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
         else:
             yield "graded pairs", _sets.similarity(data, name, known), ENCODERS
     for name in SEARCHED:
-        made = _sets.titles(data) if name == "agnews-titles" else _sets.search(data, name)
+        made = _sets.headlines(data) if name == "agnews-titles" else _sets.search(data, name)
         yield "search", made, ENCODERS
     for name in CLASSES:
         yield "classes", _sets.labelled(data, name), ENCODERS

@@ -405,7 +405,10 @@ def _of_pairs(pairs: Any, pair_scores: Any, n: int, random_state: int) -> Kind:
 
 
 def _of_classes(classes: Any, n: int, task: str | None, random_state: int) -> Kind:
-    listed = classes.tolist() if hasattr(classes, "tolist") else list(classes)
+    found = next(
+        (name for name in ("tolist", "to_list", "to_pylist") if hasattr(classes, name)), ""
+    )
+    listed = getattr(classes, found)() if found else list(classes)
     if len(listed) != n or any(isinstance(one, list) for one in listed):
         raise ValueError(
             f"classes must be one a row, {n}, None or NaN where a row has none, got {len(listed)}"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, v_measure_score
 
@@ -160,6 +161,9 @@ def test_rows_without_a_label_are_not_judged(missing, task):
     (kind,) = labelled(N, task=task, classes=classes).kinds
     assert kind.size == 160 and set(kind.rows[:160] % 3) == {1, 2}
     assert len(kind.rows) == (160 if task == "classes" else N)
+    if missing is None:
+        column = pyarrow.chunked_array([classes.tolist()])
+        assert labelled(N, task=task, classes=column).kinds[0].size == 160
     (kind,) = labelled(N, classes=np.where(classes == classes, world()[2] % 2 * 2 - 1, -1)).kinds
     assert kind.size == N  # -1 is a class
 
