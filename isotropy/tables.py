@@ -392,6 +392,7 @@ COMMANDS = Table(
         "advise": "isotropy.cli.advise:advise",
         "evaluate": "isotropy.cli.evaluate:evaluate",
         "drift": "isotropy.cli.drift:drift",
+        "groups": "isotropy.cli.groups:groups",
         "encode": "isotropy.cli.encode:encode",
         "layers": "isotropy.cli.layers:layers",
         "wrap": "isotropy.cli.wrap:wrap",

@@ -40,7 +40,11 @@ def check_candidates(given: Any, normalize: Normalize) -> None:
     """Refuse what cannot be tried beside the others: it must follow from the same moments."""
     for place, one in enumerate(given or ()):
         told = f"candidates[{place}]"
-        if not isinstance(one, AffineCorrector) or not one._moments_suffice:
+        if (
+            not isinstance(one, AffineCorrector)
+            or not one._moments_suffice
+            or one._kind_of_moments is not Moments
+        ):
             raise ValueError(
                 f"{told}: candidates must be affine correctors that follow from moments alone, "
                 f"such as Whitening(), got {one!r}."

@@ -714,6 +714,10 @@ def _fitted(
     fitted = clone(corrector, safe=False)
     if "weight_type" in getattr(fitted, "get_params", dict)():
         fitted.set_params(weight_type=moments.weight_type)
+    if has_fit_parameter(fitted, "z") or has_fit_parameter(fitted, "groups"):
+        raise ValueError(
+            f"corrector {name!r} learns from labels: fit it first, and say refit=False."
+        )
     from_moments = hasattr(fitted, "fit_moments")
     if isinstance(rows, Moments):
         if not from_moments:

@@ -245,6 +245,19 @@ def test_correctors_that_are_not_affine_are_fitted_and_applied_too(run, rows, na
     assert "row 250 of bad.npy" in told
 
 
+def test_groups_are_told_apart(run, rows, tmp_path):
+    kinds = np.where(np.arange(len(rows)) % 2, "one", "other")
+    (tmp_path / "g.txt").write_text("\n".join(kinds))
+    told = run("groups", "rows.npy", "-g", "g.txt")
+    assert "linear probe" in told and f"{len(rows)} rows in 2 groups." in told
+    found = json.loads(run("groups", "rows.npy", "-g", "g.txt", "--json"))
+    assert found["groups"] == [["one", len(rows) // 2], ["other", len(rows) // 2]]
+    (tmp_path / "one.txt").write_text("same\n" * len(rows))
+    assert "At least two groups" in refused(run, "groups", "rows.npy", "-g", "one.txt")
+    for name in ("concept-erasure", "group-whitening"):
+        assert "learns from labels" in refused(run, "compare", "rows.npy", "-c", name)
+
+
 def test_labels_go_to_what_learns_from_labels(run, rows, tmp_path):
     kinds = np.where(rows[:, 0] > rows[:, 1], "one", "other")
     (tmp_path / "z.txt").write_text("\n".join(kinds) + "\n")

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import isotropy
-from isotropy import ConceptErasure, CrossMoments, Moments, Whitening
+from isotropy import AutoCorrector, ConceptErasure, CrossMoments, Moments, Whitening
 
 RNG = np.random.default_rng(0)
 N, D = 1000, 12
@@ -207,6 +207,11 @@ def test_what_does_not_fit_is_told_in_one_line(options, z, told):
     with pytest.raises(ValueError, match=told) as caught:
         ConceptErasure(**options).fit(X, z)
     assert "\n" not in str(caught.value)
+
+
+def test_what_learns_from_labels_is_no_candidate_without_them():
+    with pytest.raises(ValueError, match="follow from moments alone"):
+        AutoCorrector(candidates=[ConceptErasure()]).fit(X)
 
 
 def test_a_pipeline_keeps_what_it_learns_to_predict():
