@@ -19,12 +19,22 @@ from isotropy.io import FileError, open_rows
 from isotropy.jobs import correct, stream_moments
 from isotropy.rows.lanes import prefetch
 
-CHILD = """
-import sys
+# One process imports. A line that it reads starts a child by a fork, which takes no time, and the
+# next one has it wait for the child: until then the child's number is its own.
+CHILDREN = """
+import os, sys
 from isotropy.jobs import stream_moments
-print("ready", flush=True)
-moments = stream_moments(sys.argv[1], checkpoint=sys.argv[2], every=0.0, order=4, unit="gram")
-moments.save(sys.argv[3])
+while sys.stdin.readline():
+    pid = os.fork()
+    if not pid:
+        moments = stream_moments(
+            sys.argv[1], checkpoint=sys.argv[2], every=0.0, order=4, unit="gram"
+        )
+        moments.save(sys.argv[3])
+        os._exit(0)
+    print(pid, flush=True)
+    sys.stdin.readline()
+    print(os.waitpid(pid, 0)[1], flush=True)
 """
 
 
@@ -67,28 +77,32 @@ def test_killed_again_and_again_it_ends_with_the_same_moments(tmp_path, kind):
         lists = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), 48)
         pq.write_table(pa.table({"v": lists}), source, row_group_size=7000)
     checkpoint, result = tmp_path / "fit.ckpt", tmp_path / "moments.safetensors"
-    command = [sys.executable, "-c", CHILD, str(source), str(checkpoint), str(result)]
+    command = [sys.executable, "-c", CHILDREN, str(source), str(checkpoint), str(result)]
     chance, kills = random.Random(kind), 0
     seen = []
-    for _ in range(40):
-        # Killed while it works: some blocks after it said that it is ready.
-        child = subprocess.Popen(command, stdout=subprocess.PIPE)
-        if len(seen) < 6 and kills < 25:
-            child.stdout.readline()
-            before, limit = stamp(checkpoint), time.monotonic() + 30
-            while kills % 3 and stamp(checkpoint) == before and time.monotonic() < limit:
-                time.sleep(0.001)  # a slow machine gets on too
-            time.sleep(chance.uniform(0.0, 0.05))
-            child.send_signal(signal.SIGKILL)
-        code = child.wait()
-        child.stdout.close()
-        if checkpoint.exists():
-            from isotropy.storage.state import load_state
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, bufsize=1) as children:
+        for _ in range(40):
+            before = stamp(checkpoint)
+            children.stdin.write("\n")
+            child = int(children.stdout.readline())
+            if len(seen) < 6 and kills < 25:
+                # Killed while it works: some blocks after it began, or when nothing is left to do.
+                limit = time.monotonic() + 30  # a slow machine gets on too
+                while kills % 3 and stamp(checkpoint) == before and not result.exists():
+                    assert time.monotonic() < limit
+                    time.sleep(0.001)
+                time.sleep(chance.uniform(0.0, 0.05))
+                os.kill(child, signal.SIGKILL)
+            children.stdin.write("\n")
+            code = int(children.stdout.readline())
+            if checkpoint.exists():
+                from isotropy.storage.state import load_state
 
-            seen.append(load_state(checkpoint)[0]["next_row"])  # whole whenever it was killed
-        if code == 0:
-            break
-        kills += 1
+                seen.append(load_state(checkpoint)[0]["next_row"])  # whole whenever it was killed
+            if code == 0:
+                break
+            kills += 1
+        children.stdin.close()
     assert code == 0 and kills >= 3
     assert seen == sorted(seen) and seen[-1] == 60_000
     same(Moments.load(result), Moments.from_rows(X, unit="gram", order=4))
