@@ -77,8 +77,10 @@ class AutoCorrector(AffineCorrector):
 
     Notes
     -----
-    One pass, n d^2, and the neighbours of 1,000 rows. Files hold the choice and its report, so that
-    `partial_fit` goes on with what was chosen by labels; what was chosen without is chosen again.
+    One pass, n d^2, and the neighbours of 1,000 rows, which the moments keep as they came: a file
+    saved with ``moments=True`` holds them, so mind who may read it. Files hold the choice and its
+    report, so that `partial_fit` goes on with what was chosen by labels; what was chosen without is
+    chosen again.
 
     Examples
     --------
