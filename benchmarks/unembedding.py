@@ -28,8 +28,8 @@ DIMS, LAYERS, WORDS, CONTEXT, BATCH = 128, 2, 10_000, 64, 32
 
 options = argparse.ArgumentParser(description=__doc__)
 options.add_argument("--data", type=Path, default=Path("../shared/data"))
-options.add_argument("--steps", type=int, default=600)
-options.add_argument("--seeds", type=int, default=2)
+options.add_argument("--steps", type=int, default=400)
+options.add_argument("--seeds", type=int, default=1)
 options.add_argument("--models", type=Path, help="a folder where trained models are kept")
 options.add_argument("--quick", action="store_true", help="20 steps, one seed; writes no file")
 
@@ -113,8 +113,8 @@ def settings(model, counts, corpus):
 
 
 def mean_of(runs):
-    spread = f" ± {np.std(runs, ddof=1):.1f}" if len(runs) > 1 else ""
-    return f"{np.mean(runs):.1f}{spread}"
+    spread = f" ± {np.std(runs, ddof=1):.2g}" if len(runs) > 1 else ""
+    return f"{np.mean(runs):.4g}{spread}"
 
 
 def main():
@@ -155,7 +155,7 @@ def main():
             made = model if corrector is None else correct_tokens(model, corrector, counts=by)
             perplexities.setdefault(name, []).append(held_out(made, blocks["valid"])[0])
     title = (
-        f"GPT-2 of {LAYERS} layers, {DIMS} dimensions, {chosen.steps} steps, {chosen.seeds} seeds"
+        f"GPT-2 of {LAYERS} layers, {DIMS} dimensions, {chosen.steps} steps, seeds: {chosen.seeds}"
     )
     lines = [
         {"pooling": pooling, "setting": name, "mean of 5 STS sets": mean_of(runs)}
