@@ -65,9 +65,9 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     -----
     What was measured had 50 to 1,536 dimensions; of others nothing is said. The share grows as
     dimensions or rows get fewer, which is the milder side. It does not move with the mean, the
-    order of the rows, float16, or rows that repeat. Where rows are about as many as dimensions,
+    order of the rows, float16, rows that are zero, or rows that repeat. Where rows are about as many as dimensions,
     d/2 < n < 2 d different ones, whitening fits them too well and the share dips: there d/2 of them
-    are looked at (100 at least), by moments of their own; so it is where rows repeat.
+    are looked at (100 at least), by moments of their own; so it is where rows repeat or are zero.
 
     Two or three groups of rows far apart, such as languages, lower the share of any encoder. So
     where few neighbours stay, unit rows are looked at once more, about the means of four groups
@@ -87,20 +87,21 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     if rows is None or not len(rows):
         return Kept(np.nan, 0, "these are moments without rows, so there are no neighbours to see")
     sample = Sample.of(MOST_ROWS, np.asarray(rows))
-    some, d = sample.rows, moments.n_features
+    some, d = sample.rows[sample.rows.any(1)], moments.n_features
     if len(some) < LEAST_ROWS:
         return Kept(np.nan, len(some), f"fewer than {LEAST_ROWS} different rows, {len(some)}")
     if not _DIMENSIONS[0] <= d <= _DIMENSIONS[1]:
         told = f"nothing was measured in {d} dimensions, but in {_DIMENSIONS[0]} to"
         return Kept(np.nan, len(some), f"{told} {_DIMENSIONS[1]:,}")
     repeated = moments.total_weight > _REPEATED * sample.n_different
-    if repeated or d / 2 < sample.n_different < 2 * d:
+    if repeated or len(some) < len(sample.rows) or d / 2 < sample.n_different < 2 * d:
         some = _safe(some)
         moments = _moments(some, moments.normalize)
     value = _share(some, moments)
     if value < max(THRESHOLDS.values()):
-        same = _in_their_span(unit(_safe(some)))
-        plain, within = (_share(one, _moments(one)) for one in (same, _within_groups(same)))
+        same = _in_their_span(_safe(unit(some) if moments.normalize else some))
+        pair = same, _within_groups(unit(same))
+        plain, within = (_share(one, _moments(one)) for one in pair)
         if within >= max(plain + _APART, *THRESHOLDS.values()):
             told = f"{100 * plain:.0f} % of neighbours stay, {100 * within:.0f} % within groups"
             return Kept(value, len(some), f"the rows fall into groups far apart ({told})")
