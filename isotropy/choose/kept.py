@@ -65,9 +65,9 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     -----
     What was measured had 50 to 1,536 dimensions; of others nothing is said. The share grows as
     dimensions or rows get fewer, which is the milder side. It does not move with the mean, the
-    order of the rows, float16, rows that are zero, or rows that repeat. Where rows are about as many as dimensions,
-    d/2 < n < 2 d different ones, whitening fits them too well and the share dips: there d/2 of them
-    are looked at (100 at least), by moments of their own; so it is where rows repeat or are zero.
+    order of the rows, float16, or rows that repeat or are zero. Where rows are about as many as
+    dimensions, d/2 < n < 2 d different ones, whitening fits them too well and the share dips: there
+    d/2 of them are looked at (100 at least), by moments of their own; so it is where rows repeat.
 
     Two or three groups of rows far apart, such as languages, lower the share of any encoder. So
     where few neighbours stay, unit rows are looked at once more, about the means of four groups
