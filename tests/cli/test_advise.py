@@ -17,9 +17,9 @@ from isotropy.cli.app import app
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(240, 24)) / np.arange(1, 25) ** 1.5 + 3
+    X = rng.normal(size=(240, 64)) / np.arange(1, 65) + 3
     np.save("my rows.npy", X)
-    np.save("q.npy", rng.normal(size=(50, 24)) / np.arange(1, 25) ** 1.5 + 2.8)
+    np.save("q.npy", rng.normal(size=(50, 64)) / np.arange(1, 65) + 2.8)
     np.savez("two.npz", a=X, b=X[:, :3])
 
     def run(*words):
@@ -76,7 +76,7 @@ def test_json_holds_the_facts_that_the_text_tells(run):
 
 
 def test_where_nothing_is_to_be_done_nothing_is_to_be_run(run):
-    np.save("even.npy", np.random.default_rng(0).normal(size=(300, 24)))
+    np.save("even.npy", np.random.default_rng(0).normal(size=(300, 64)))
     assert "nothing to run" in run("advise", "even.npy", "--task", "similarity")
     told = run("advise", "even.npy", "--task", "similarity", "-o", "c.safetensors")
     assert "nothing to run" in told and "for similarity: none" in told
