@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -431,6 +431,8 @@ def _rows_of(task: str | None, side: str, own: bool) -> Iterable[Measured]:
 
 def _by_labels(auto: AutoCorrector, other: Choice) -> Choice:
     report = auto.report_
+    if report.criterion == KEPT:  # the labels said nothing, and the reason tells why
+        return replace(other, reason=report.reason)
     chosen = next(one for one in report.candidates if one["chosen"])
     return Choice(
         other.task,

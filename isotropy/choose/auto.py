@@ -196,7 +196,7 @@ class AutoCorrector(AffineCorrector):
             note = "" if labels is None else new._ask(rows, moments, labels)
             new._finish(moments)
             if note:
-                new.reason_ = f"{note} {new.reason_}"
+                new.reason_ = f"{new.reason_} {note}"
                 new.report_ = replace(new.report_, reason=new.reason_)
         return self
 

@@ -575,7 +575,7 @@ def judge(
     harmless[0] = True
     pick, why = _picked(options, told, values, errors, harmless, tolerance)
     return Verdict(
-        " and ".join(one.kind.name for one in told),
+        _named(told),
         Labels(tuple(one.kind for one in told)).task,
         {one.kind.labels: one.kind.size for one in told},
         values,
@@ -624,7 +624,7 @@ def _picked(
     gains = values - values[0]
     low = np.where(harmless, gains - tolerance * errors, -np.inf)
     pick, best = int(low.argmax()), int(values.argmax())
-    name = " and ".join(one.kind.name for one in told)
+    name = _named(told)
     if pick:
         why = (
             f"{options[pick].name}: the {name} goes from {values[0]:.3f} to {values[pick]:.3f} "
@@ -639,6 +639,11 @@ def _picked(
             else f"it may do harm by the {_worst(told, best)}."
         )
     return pick, why
+
+
+def _named(told: Sequence[_Told]) -> str:
+    names = " and ".join(one.kind.name for one in told)
+    return names if len(told) == 1 else f"weighted mean of {names}"
 
 
 def _worst(told: Sequence[_Told], option: int) -> str:

@@ -40,7 +40,8 @@ def advise(
         typer.Option(help="Judged pairs: .csv or .tsv with two row numbers (from 0) and a score."),
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(help="Classes of the rows: a text file, one a line.")
+        Path | None,
+        typer.Option(help="Classes of the rows: a text file, one a line, empty for none."),
     ] = None,
     relevant: Annotated[
         Path | None,
@@ -104,10 +105,8 @@ def _labels(
     if pairs is not None:
         found["pairs"], found["pair_scores"] = read_pairs(pairs)
     if classes is not None:
-        named = read_labels(classes, rows.shape[0] if hasattr(rows, "shape") else rows.n_rows)
-        if None in named:
-            raise ValueError(f"{classes}: line {named.index(None) + 1} is empty; name each class.")
-        found["classes"] = named
+        n = rows.shape[0] if hasattr(rows, "shape") else rows.n_rows
+        found["classes"] = read_labels(classes, n)  # an empty line is a row without a class
     if relevant is not None:
         if not hasattr(queries, "blocks"):
             raise ValueError(f"{relevant}: --relevant needs --queries, the rows of them.")

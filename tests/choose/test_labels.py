@@ -10,7 +10,15 @@ import pyarrow
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, v_measure_score
 
-from isotropy import AutoCorrector, ComponentRemoval, MeanRemoval, Moments, TaperedWhitening, load
+from isotropy import (
+    AutoCorrector,
+    ComponentRemoval,
+    MeanRemoval,
+    Moments,
+    TaperedWhitening,
+    advise,
+    load,
+)
 from isotropy.choose.candidates import candidates, fitted
 from isotropy.choose.labels import (
     MEASURED,
@@ -108,6 +116,7 @@ def test_shuffled_labels_change_nothing(kind):
 )
 def test_few_labels_change_nothing_and_are_told(given):
     X = world()[0]
+    assert "too few to choose by" in str(advise(X, **given))
     auto = AutoCorrector().fit(X, **given)
     plain = AutoCorrector().fit(X, queries=given.get("queries"))
     assert auto.chosen_ == plain.chosen_ and "too few to choose by" in auto.reason_
