@@ -4,7 +4,8 @@ from isotropy.correctors.base import AffineCorrector, Corrector, load
 from isotropy.correctors.clusters import ClusterRemoval
 from isotropy.correctors.components import ComponentRemoval, ConceptorNegation
 from isotropy.correctors.erasure import ConceptErasure
-from isotropy.correctors.groups import GroupMeanRemoval, GroupWhitening
+from isotropy.correctors.group_means import GroupMeanRemoval
+from isotropy.correctors.group_whitening import GroupWhitening
 from isotropy.correctors.hubness import HubnessBias
 from isotropy.correctors.mean import MeanDirectionRemoval, MeanRemoval
 from isotropy.correctors.pairs import PairWhitening, WeightedRemoval

@@ -1,9 +1,10 @@
-"""Shrinkage, estimated from moments: of a covariance to the identity, of a mean to another."""
+"""Shrinkage, estimated from moments: of covariances to the identity, of means to another."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from isotropy.cross import CrossMoments
 from isotropy.moments import Moments
 
 
@@ -65,3 +66,45 @@ def _variance(moments: Moments) -> float | None:
         return None
     squares = moments.unit_weight if moments.normalize else moments.norm_square_sum
     return max(squares / moments.total_weight - float(moments.mean @ moments.mean), 0.0)
+
+
+def trust_in(counts: np.ndarray, shrinkage: float) -> np.ndarray:
+    """The share n / (n + k): 0 where k is infinite, and for a group without rows."""
+    if np.isinf(shrinkage):
+        return np.zeros_like(counts)
+    total = counts + shrinkage
+    return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+
+
+def noise_to_signal(moments: CrossMoments) -> float:
+    """The variance within groups over that of their true means; infinite where there is none."""
+    counts = moments.class_weights()
+    n, g = float(counts.sum()), int(np.count_nonzero(counts))
+    apart = moments.means() - moments.mean
+    between = float(counts @ np.einsum("ij,ij->i", apart, apart))
+    if g < 2:
+        return 0.0
+    if n <= g:
+        return np.inf
+    within = max(0.0, moments.spread - between) / (n - g)
+    size = (n - float(counts @ counts) / n) / (g - 1)
+    signal = (between / (g - 1) - within) / size
+    if signal <= 0:
+        return np.inf
+    return within / signal
+
+
+def own_covariance(moments: Moments) -> tuple[np.ndarray, float]:
+    """The covariance of a group, shrunk towards the identity, and the share of its own in it.
+
+    Of rows that the covariance within groups has whitened, so that no direction counts for more
+    because of its scale.
+    """
+    n, eye = moments.total_weight, np.eye(moments.n_features)
+    if not n > 2 or moments.fourth is None:
+        return eye, 0.0
+    covariance = moments.covariance(0)
+    apart = float(np.square(moments.covariance(1) - eye).sum())
+    noise = max(0.0, moments.fourth / n - float(np.square(covariance).sum())) / n
+    share = 1 - min(1.0, noise / apart) if apart > 0 else 0.0
+    return share * moments.covariance(1) + (1 - share) * eye, share

@@ -68,6 +68,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     )
     _dropped_parameters: ClassVar[frozenset[str]] = frozenset()
     _kind_of_moments: ClassVar[type[Moments]] = Moments
+    _options_of_moments: ClassVar[tuple[str, ...]] = ("normalize", "weight_type")
     moments_: Moments | None
     n_samples_seen_: int
     mean_: np.ndarray
@@ -291,6 +292,35 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         rows = now._check_rows(X, reset=False)
         return rows.map(now._apply, now._n_features_out, now.get_feature_names_out)
 
+    def _known_moments(self) -> Moments:
+        """The moments to learn on from."""
+        if self.moments_ is None:
+            raise ValueError(
+                "This corrector has no moments, so it cannot learn on: it was loaded from a "
+                "file saved without moments=True, or made by for_queries."
+            )
+        return self.moments_
+
+    def _check_moments(self, moments: Any) -> None:
+        """Refuse moments of another kind or of other options than this corrector gathers."""
+        kind = self._kind_of_moments
+        if not isinstance(moments, kind):
+            raise TypeError(
+                f"moments must be {kind.__name__}, got {type(moments).__name__}; fit(X) learns "
+                "from rows."
+            )
+        wanted = self._new_moments()
+        for option in self._options_of_moments:
+            mine, theirs = getattr(wanted, option), getattr(moments, option)
+            if mine != theirs:
+                raise ValueError(
+                    f"{type(self).__name__} with these parameters needs moments of "
+                    f"{option}={mine!r}, got {option}={theirs!r}."
+                )
+
+    def _new_moments(self) -> Moments:
+        raise NotImplementedError
+
     def _check_means(self, path: Any) -> None:
         for name in ("mean_", "query_mean_"):
             mean = getattr(self, name, None)
@@ -311,6 +341,8 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
         return tags
+
+    # -- files -------------------------------------------------------------------------------
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All but the moments, as JSON-able numbers and arrays; `_from_state` is the way back."""
@@ -336,13 +368,42 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 info["fitted"][name] = _plain(value)
         return info, arrays
 
-    def _save(self, path: str | os.PathLike[str], moments: bool) -> None:
+    def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
+        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+        moments : bool, default=False
+            Let the moments go along, where there are any: `partial_fit` goes on from them after
+            loading.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        ValueError
+            If a parameter is no number or text, or there are no moments to save.
+        sklearn.exceptions.NotFittedError
+            If this corrector is not fitted.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import isotropy
+        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
+        >>> isotropy.MeanRemoval().fit(np.eye(3)).save(path)
+        >>> type(isotropy.load(path)).__name__
+        'MeanRemoval'
+        """
         now = self._as_it_is()
         info, arrays = now._state()
         if moments:
-            if now.moments_ is None:
-                raise ValueError("This corrector was loaded without its moments: none to save.")
-            state, tensors = now.moments_.pack()
+            known = getattr(now, "moments_", None)
+            if known is None:
+                raise ValueError("This corrector holds no moments: none to save.")
+            state, tensors = known.pack()
             info["moments"] = state
             arrays.update({f"moments.{name}": array for name, array in tensors.items()})
         save_state(path, info["class"], info, arrays)
@@ -577,15 +638,10 @@ class AffineCorrector(Corrector):
         with self._learning(anew=False) as new:
             if not hasattr(new, "affine_map_"):
                 new.fit(X, sample_weight=sample_weight, **labels)
-            elif new.moments_ is None:
-                raise ValueError(
-                    "This corrector has no moments, so it cannot learn on: it was loaded from a "
-                    "file saved without moments=True, or made by for_queries."
-                )
             elif labels:
-                new._take_in(X, sample_weight, new.moments_, reset=False, **labels)
+                new._take_in(X, sample_weight, new._known_moments(), reset=False, **labels)
             else:
-                new._bring_in(X, sample_weight, new.moments_, reset=False)
+                new._bring_in(X, sample_weight, new._known_moments(), reset=False)
 
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
         self._take_in(X, sample_weight, moments, reset=reset)
@@ -633,18 +689,7 @@ class AffineCorrector(Corrector):
         [2.0, 5.0]
         """
         check_normalize(self.normalize)
-        if not isinstance(moments, Moments):
-            raise TypeError(
-                f"moments must be Moments, got {type(moments).__name__}; fit(X) learns from rows."
-            )
-        wanted = self._new_moments()
-        for option in ("normalize", "weight_type"):
-            mine, theirs = getattr(wanted, option), getattr(moments, option)
-            if mine != theirs:
-                raise ValueError(
-                    f"{type(self).__name__} with these parameters needs moments of "
-                    f"{option}={mine!r}, got {option}={theirs!r}."
-                )
+        self._check_moments(moments)
         with self._new_fit(queries) as new:
             new._finish(moments.copy())
         return self
@@ -704,11 +749,7 @@ class AffineCorrector(Corrector):
         """
         now = self._as_it_is()
         check_is_fitted(now)
-        if now.normalize != "none":
-            raise ValueError(
-                f"normalize={now.normalize!r} discards the lengths of the rows, so there is no "
-                "way back. Fit with normalize='none' and scale the rows yourself."
-            )
+        check_way_back(now.normalize)
         return as_rows(X).map(now.affine_map_.inverse().apply, now.n_features_in_)
 
     def to_torch(self, device: Any = None) -> Any:
@@ -780,36 +821,6 @@ class AffineCorrector(Corrector):
 
     # -- files -------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
-        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-        moments : bool, default=False
-            Let the moments go along, so that `partial_fit` can go on after loading.
-
-        Raises
-        ------
-        FileError
-            If it cannot be written.
-        ValueError
-            If a parameter is no number or text, or there are no moments to save.
-        sklearn.exceptions.NotFittedError
-            If this corrector is not fitted.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import numpy as np
-        >>> import isotropy
-        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
-        >>> isotropy.MeanRemoval().fit(np.eye(3)).save(path)
-        >>> type(isotropy.load(path)).__name__
-        'MeanRemoval'
-        """
-        self._save(path, moments)
-
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"n_features_out": self._n_features_out}, self.affine_map_.arrays()
 
@@ -820,6 +831,29 @@ class AffineCorrector(Corrector):
         check_normalize(self.normalize)
         if found != widths:
             raise ValueError(f"{path}: says it maps {widths}, but its arrays map {found}.")
+
+
+def check_way_back(normalize: str) -> None:
+    """Refuse to undo what no map undoes: the lengths of rows that were scaled are gone.
+
+    Parameters
+    ----------
+    normalize : {"none", "before", "after", "both"}
+
+    Raises
+    ------
+    ValueError
+        If it is not "none".
+
+    Examples
+    --------
+    >>> check_way_back("none")
+    """
+    if normalize != "none":
+        raise ValueError(
+            f"normalize={normalize!r} discards the lengths of the rows, so there is no way back. "
+            "Fit with normalize='none' and scale the rows yourself."
+        )
 
 
 def warn_user(message: str, category: type[Warning]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -181,34 +180,6 @@ class ClusterRemoval(Corrector):
     @property
     def _n_features_out(self) -> int:
         return self.n_features_in_
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Raises
-        ------
-        FileError
-            If it cannot be written.
-        ValueError
-            If a parameter is no number or text.
-        sklearn.exceptions.NotFittedError
-            If this corrector is not fitted.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import numpy as np
-        >>> import isotropy
-        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
-        >>> isotropy.ClusterRemoval(1).fit(np.eye(3)).save(path)
-        >>> type(isotropy.load(path)).__name__
-        'ClusterRemoval'
-        """
-        self._save(path, moments=False)
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {}

@@ -187,8 +187,7 @@ class ConceptErasure(AffineCorrector):
         return self
 
     def _solve(self, moments: Moments) -> AffineMap:
-        if not isinstance(moments, CrossMoments):
-            raise TypeError(f"moments must be CrossMoments, got {type(moments).__name__}.")
+        assert isinstance(moments, CrossMoments)
         strength = self.strength
         if isinstance(strength, str) or not 0 <= strength <= 1:
             raise ValueError(f"strength must be a number from 0 to 1, got {strength!r}.")

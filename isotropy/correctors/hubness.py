@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
@@ -232,34 +231,6 @@ class HubnessBias(Corrector):
     @property
     def _n_features_out(self) -> int:
         return self.n_features_in_ + 1
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Raises
-        ------
-        FileError
-            If it cannot be written.
-        ValueError
-            If a parameter is no number or text.
-        sklearn.exceptions.NotFittedError
-            If this corrector is not fitted.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import numpy as np
-        >>> import isotropy
-        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
-        >>> isotropy.HubnessBias(1).fit(np.eye(3), queries=np.eye(3)).save(path)
-        >>> type(isotropy.load(path)).__name__
-        'HubnessBias'
-        """
-        self._save(path, moments=False)
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {}

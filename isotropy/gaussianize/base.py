@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Self
 
 import numpy as np
@@ -399,37 +398,6 @@ class Gaussianizer(Corrector):
         return self.whitening_.n_features_out
 
     # -- files -------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str], *, moments: bool = False) -> None:
-        """Write the fitted corrector to a safetensors file; it appears whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-        moments : bool, default=False
-            Let the moments go along, for reports; `partial_fit` goes on after loading without them.
-
-        Raises
-        ------
-        FileError
-            If it cannot be written.
-        ValueError
-            If a parameter is no number or text, or there are no moments to save.
-        sklearn.exceptions.NotFittedError
-            If this corrector is not fitted.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import numpy as np
-        >>> import isotropy
-        >>> path = os.path.join(tempfile.mkdtemp(), "c.safetensors")
-        >>> X = np.random.default_rng(0).exponential(size=(2000, 2))
-        >>> isotropy.RotationGaussianizer(random_state=0).fit(X).save(path)
-        >>> type(isotropy.load(path)).__name__
-        'RotationGaussianizer'
-        """
-        self._save(path, moments)
 
     def _map_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         info, arrays = self._learned_state()

@@ -12,7 +12,7 @@ from isotropy._render import html_table, number, text_table
 from isotropy.ranking import nearest
 from isotropy.rows.arrays import raise_on_bad_row
 from isotropy.rows.door import as_rows
-from isotropy.rows.labels import read_labels
+from isotropy.rows.labels import read_classes
 
 __all__ = ["GapFigure", "GroupGap", "group_gap"]
 
@@ -189,8 +189,7 @@ def group_gap(
     by their spread, which for the probe is that of a proportion (Wilson 1927). The probe is linear
     discriminant analysis with a ridge of 1 % of the mean variance, learned on one half and judged
     on the other, both ways; on rows that tell it nothing it may fall below its floor. The nearest
-    rows are by cosine. O(n d^2 + n^2 d) of at most
-    `max_rows` rows.
+    rows are by cosine. O(n d^2 + n^2 d) of at most `max_rows` rows.
 
     Examples
     --------
@@ -206,7 +205,7 @@ def group_gap(
         if isinstance(value, bool) or value != int(value) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
     source = as_rows(X)
-    codes, labels = _codes(groups, len(source))
+    labels, codes = read_classes(groups, len(source))
     rng = np.random.default_rng(random_state)
     chosen = np.flatnonzero(codes >= 0)
     if len(chosen) > max_rows:
@@ -229,16 +228,6 @@ def group_gap(
         int(n_neighbors),
         {label: int(n) for label, n in zip(labels, counts, strict=True) if n},
     )
-
-
-def _codes(groups: Any, n: int) -> tuple[np.ndarray, list[Any]]:
-    if groups is None:
-        raise ValueError("groups is missing: one label a row, of the group that it is of.")
-    concepts, table = read_labels(groups, n, kind="classes", name="groups")
-    if len(concepts) > 1:
-        raise ValueError(f"groups must be one label a row, got {len(concepts)} columns.")
-    (labels,) = concepts.values()
-    return np.where(np.isnan(table[:, 0]), -1, table[:, 0]).astype(np.intp), labels or []
 
 
 def _apart(

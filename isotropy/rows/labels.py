@@ -10,7 +10,16 @@ from scipy import sparse
 
 from isotropy.rows.arrays import is_torch
 
-__all__ = ["Concepts", "Kind", "codes_of", "design", "read_labels", "union", "widths"]
+__all__ = [
+    "Concepts",
+    "Kind",
+    "codes_of",
+    "design",
+    "read_classes",
+    "read_labels",
+    "union",
+    "widths",
+]
 
 Kind = Literal["auto", "classes", "numbers"]
 Label = str | int | float | bool
@@ -260,6 +269,43 @@ def design(table: np.ndarray, concepts: Concepts, shift: np.ndarray) -> Any:
     return sparse.csr_matrix((values.ravel(), columns.ravel(), indptr), (m, int(starts[-1])))
 
 
+def read_classes(groups: Any, n: int) -> tuple[list[Label], np.ndarray]:
+    """The labels of n rows that are of one group each, and which of them each row has.
+
+    Parameters
+    ----------
+    groups : array of shape (n,)
+        Of any kind that `read_labels` takes as classes.
+    n : int
+        How many rows there are.
+
+    Returns
+    -------
+    labels : list of str, int, float or bool
+        In a fixed order.
+    codes : ndarray of int, shape (n,)
+        Positions among them; -1 where the label is missing.
+
+    Raises
+    ------
+    ValueError
+        If there are none, not as many as rows, or several for a row.
+
+    Examples
+    --------
+    >>> labels, codes = read_classes(["b", "a", None], 3)
+    >>> labels, codes.tolist()
+    (['a', 'b'], [1, 0, -1])
+    """
+    if groups is None:
+        raise ValueError("groups is missing: one label a row, of the group that it is of.")
+    concepts, table = read_labels(groups, n, kind="classes", name="groups")
+    if len(concepts) > 1:
+        raise ValueError(f"groups must be one label a row, got {len(concepts)} columns.")
+    (labels,) = concepts.values()
+    return labels or [], np.where(np.isnan(table[:, 0]), -1, table[:, 0]).astype(np.intp)
+
+
 def codes_of(groups: Any, n: int, known: Sequence[Label]) -> np.ndarray:
     """The position of each row's label among those that are known.
 
@@ -287,10 +333,6 @@ def codes_of(groups: Any, n: int, known: Sequence[Label]) -> np.ndarray:
     """
     if groups is None:
         return np.full(n, -1)
-    concepts, table = read_labels(groups, n, kind="classes", name="groups")
-    if len(concepts) > 1:
-        raise ValueError(f"groups must be one label a row, got {len(concepts)} columns.")
-    (found,) = concepts.values()
+    found, codes = read_classes(groups, n)
     place = {label: code for code, label in enumerate(known)}
-    moved = np.array([place.get(label, -2) for label in found or []] + [-1])
-    return moved[np.where(np.isnan(table[:, 0]), len(moved) - 1, table[:, 0]).astype(np.intp)]
+    return np.array([place.get(label, -2) for label in found] + [-1])[codes]
