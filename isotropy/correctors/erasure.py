@@ -224,6 +224,10 @@ def _directions(moments: CrossMoments) -> tuple[np.ndarray, np.ndarray, int]:
     L = W V and R = V' W^-1 with V a basis of the columns of W C_xz. Each column of C_xz is divided
     by the deviation of its label first, which changes no span: its length is then the multiple
     correlation of the label with the rows, and rounding is told from a small effect.
+
+    R is computed as S^-1 U C_zx, from the decomposition V S U of W C_xz: the same by algebra, but in
+    each column as precise as that column's own covariances. V' W^-1 would write rounding of the
+    large columns into those that hardly vary, and that rounding would tell the label.
     """
     values, vectors = moments.spectrum(0)
     rank = int(np.count_nonzero(values > moments.noise_floor(float(values[0]))))
@@ -234,9 +238,10 @@ def _directions(moments: CrossMoments) -> tuple[np.ndarray, np.ndarray, int]:
     rounding = (16 * np.finfo(np.float64).eps * np.abs(moments.z_mean)) ** 2
     live = variances > rounding
     related = moments.cross[live] / w / np.sqrt(variances[live])[:, None]
-    left, sizes, _ = np.linalg.svd((related @ vectors / roots).T, full_matrices=False)
-    basis = left[:, sizes > _ROUNDING]
-    return vectors / roots @ basis, (vectors * roots @ basis).T, rank
+    left, sizes, right = np.linalg.svd((related @ vectors / roots).T, full_matrices=False)
+    kept = sizes > _ROUNDING
+    back = right[kept] @ related / sizes[kept, None]
+    return vectors / roots @ left[:, kept], back, rank
 
 
 def _labels(y: Any, z: Any) -> Any:

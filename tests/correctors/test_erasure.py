@@ -164,6 +164,15 @@ def test_nothing_linear_is_left_in_hard_rows_either(name):
     assert cross <= 1e-6 * before
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-33, 1e-9])
+def test_nothing_is_left_in_a_column_however_small_it_is(scale):
+    rows = X - X.mean(0)
+    rows[:, 3] = scale * (RNG.normal(size=N) + (CLASSES == "law"))
+    Y = ConceptErasure().fit(rows, CLASSES).transform(rows)
+    means = np.array([Y[CLASSES == c, 3].mean() for c in MEANS])
+    assert np.ptp(means) <= 1e-9 * scale
+
+
 def test_a_class_for_each_row_leaves_the_mean_alone():
     with pytest.warns(UserWarning, match="nothing is left but the mean"):
         found = ConceptErasure().fit(X[:8], np.arange(8))
