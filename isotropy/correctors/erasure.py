@@ -225,8 +225,8 @@ def _directions(moments: CrossMoments) -> tuple[np.ndarray, np.ndarray, int]:
     by the deviation of its label first, which changes no span: its length is then the multiple
     correlation of the label with the rows, and rounding is told from a small effect.
 
-    R is computed as S^-1 U C_zx, from the decomposition V S U of W C_xz: the same by algebra, but in
-    each column as precise as that column's own covariances. V' W^-1 would write rounding of the
+    R is computed as S^-1 U C_zx, from the decomposition V S U of W C_xz: the same by algebra, but
+    in each column as precise as that column's own covariances. V' W^-1 would write rounding of
     large columns into those that hardly vary, and that rounding would tell the label.
     """
     values, vectors = moments.spectrum(0)
