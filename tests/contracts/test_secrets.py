@@ -193,6 +193,7 @@ COMMAND_LINES = {
     "report": [["report", "{url}", "-o", "report.html", "-c", "mean-removal"]],
     "advise": [["advise", "{url}", "--json"]],
     "drift": [["drift", "{url}", "{url}", "--json"]],
+    "groups": [["groups", "{url}", "--groups", "groups.txt", "--json"]],
     "export": [["export", "c.safetensors", "-o", "m.npz", "--to", "npz"]],
 }
 # These read texts and models: a URL is refused there, or is no such file.
@@ -219,6 +220,7 @@ def test_no_command_shows_or_writes_the_password(base, run, place, monkeypatch):
         place
     ]
     url = f"{base % (who, more)}#items"
+    Path("groups.txt").write_text("one\nother\n" * 30)
     for command, lines in COMMAND_LINES.items():
         for line in lines if place == "userinfo" or command in ("fit", "apply") else []:
             column = [] if command == "export" else ["--column", "v"]

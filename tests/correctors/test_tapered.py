@@ -43,16 +43,16 @@ def test_tapered_power_0_is_centring_and_noise_is_not_blown_up():
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, -1.0])
 def test_a_share_of_the_mean_is_removed_and_variances_are_about_it(strength, tmp_path):
     X = np.random.default_rng(0).normal(size=(300, 8)) * np.arange(1, 9) + 5
-    fitted = TaperedWhitening(0.5, mean_strength=strength).fit(X, queries=X[:20] + 3)
+    fitted = TaperedWhitening(0.5, mean_strength=strength).fit(X, queries=X + 3)
     about = X - strength * X.mean(0)
     np.testing.assert_allclose(fitted.eigenvalues_, np.linalg.eigvalsh(about.T @ about / 300)[::-1])
     np.testing.assert_allclose(fitted.transform(X), about @ fitted.affine_map_.matrix, atol=1e-9)
     # Whatever share is removed, the means of queries and documents land in one place.
-    asked = fitted.transform_queries(X[:20] + 3)
+    asked = fitted.transform_queries(X + 3)
     if strength:
         np.testing.assert_allclose(asked.mean(0), fitted.transform(X).mean(0), atol=1e-9)
     else:
-        np.testing.assert_array_equal(asked, fitted.transform(X[:20] + 3))
+        np.testing.assert_array_equal(asked, fitted.transform(X + 3))
         assert not fitted.transform(np.zeros((1, 8))).any()
     fitted.save(tmp_path / "t.safetensors")
     np.testing.assert_array_equal(
