@@ -62,7 +62,12 @@ def documentation_sentences(limit: int | None = None) -> list[str]:
         for sentence in _split(_plain(paragraph))
         if _is_sentence(sentence)
     )
-    return list(dict.fromkeys(sentences))[:limit]
+    found: dict[str, None] = {}
+    for sentence in sentences:
+        if len(found) == limit:
+            break
+        found[sentence] = None
+    return list(found)
 
 
 _BULLET = re.compile(r"(?:[*-]|\d+\.|\[\d+\]|\(\d+\))\s+")
