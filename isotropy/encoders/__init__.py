@@ -4,6 +4,7 @@ from isotropy.encoders._check import Parity, check, save
 from isotropy.encoders._counts import token_counts, token_weights
 from isotropy.encoders._encode import encode, encode_blocks
 from isotropy.encoders._language import perplexity, unembedding_filter
+from isotropy.encoders._modalities import ModalityEncoder, ModalityReport, wrap_modalities
 from isotropy.encoders._models import bundled_minilm
 from isotropy.encoders._profile import LayerProfile, layer_profile
 from isotropy.encoders._tables import TiedTableWarning, correct_tokens
@@ -12,6 +13,8 @@ from isotropy.encoders._wrap import wrap
 
 __all__ = [
     "LayerProfile",
+    "ModalityEncoder",
+    "ModalityReport",
     "MultiVectorCorrector",
     "Parity",
     "TiedTableWarning",
@@ -27,4 +30,5 @@ __all__ = [
     "token_weights",
     "unembedding_filter",
     "wrap",
+    "wrap_modalities",
 ]

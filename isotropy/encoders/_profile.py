@@ -160,11 +160,12 @@ def layer_profile(
     model : PreTrainedModel, SentenceTransformer, str or path-like
         Any model of transformers that gives hidden states: text, vision, audio. Of an
         encoder-decoder the encoder is taken. A name, a folder or a SentenceTransformer is a text
-        encoder; ``"minilm"`` is the bundled one.
+        encoder; ``"minilm"`` is the bundled one. Of a model with two towers (CLIP and its kin), or
+        a SentenceTransformer of one, that tower is taken whose batches these are.
     batches : iterable of batches
         What the model's processor makes: dictionaries of tensors with ``input_ids``,
         ``pixel_values`` or ``input_values``, and an ``attention_mask`` where there is padding.
-        For a text encoder by name also plain texts.
+        For a text encoder by name also plain texts; for a SentenceTransformer of images, images.
     metrics : sequence of str, optional
         Metrics that moments suffice for; by default mean cosine, IsoScore, effective rank and the
         share of the first direction.
@@ -267,7 +268,7 @@ def _opened(
                 "Texts need a tokenizer: pass a SentenceTransformer, a Hub name or a folder, or "
                 "batches that the model's own tokenizer makes."
             )
-        return type(model).__name__, _encoder_of(model), batches
+        return type(model).__name__, _encoder_of(model, first), batches
     encoder = load(model, device)
     bare = getattr(encoder[0], "auto_model", None)
     if bare is None:
@@ -276,10 +277,35 @@ def _opened(
     name = str(model) if is_name else type(bare).__name__
     if isinstance(first, str):
         batches = _tokenized(encoder.tokenizer, batches, batch_size, max_length, encoder)
-    return name, _encoder_of(bare), batches
+    elif _is_item(first):
+        batches = _preprocessed(encoder, batches, batch_size)
+        first = next(batches)
+        batches = chain([first], batches)
+    return name, _encoder_of(bare, first), batches
 
 
-def _encoder_of(model: Any) -> Any:
+def _is_item(first: Any) -> bool:
+    """Whether it is an image, say, and no batch."""
+    return not hasattr(first, "items") and not hasattr(first, "dtype")
+
+
+def _preprocessed(encoder: Any, items: Iterator[Any], batch_size: int) -> Iterator[Any]:
+    while part := list(islice(items, batch_size)):
+        made = encoder.preprocess(part)
+        yield {name: value for name, value in made.items() if hasattr(value, "to")}
+
+
+def _encoder_of(model: Any, first: Any) -> Any:
+    """What holds the layers that a batch like the first goes through."""
+    if hasattr(model, "text_model") and hasattr(model, "vision_model"):  # CLIP and its kin
+        names = [first] if isinstance(first, str) or not hasattr(first, "items") else list(first)
+        images, texts = "pixel_values" in names, "input_ids" in names or isinstance(first, str)
+        if images == texts:
+            raise ValueError(
+                f"{type(model).__name__} has two towers: give batches of one at a time, with "
+                "input_ids or with pixel_values."
+            )
+        return model.vision_model if images else model.text_model
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return model.get_encoder()
     return model

@@ -39,7 +39,16 @@ from isotropy.storage.state import library_version
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["corrections", "wrap"]
+__all__ = [
+    "calls_of",
+    "corrections",
+    "ends_in_normalize",
+    "own_card",
+    "placed",
+    "width_of",
+    "with_tail",
+    "wrap",
+]
 
 _BLOCK = 4096
 _SCORED = 4096
@@ -155,7 +164,7 @@ def wrap(
     if two and prompt_name is not None:
         raise ValueError("prompt_name is for one kind of text; queries bring prompts of their own.")
     encoder = load(encoder, where)
-    document, query = _calls(encoder, prompt_name, two)
+    document, query = calls_of(encoder, prompt_name, two)
 
     def rows_of(call: Any) -> RowsOf:
         return partial(_rows_of, encoder, call, where, batch_size, progress)
@@ -172,7 +181,7 @@ def wrap(
         return _assembled(encoder, fits, normalize)
 
 
-def _calls(encoder: Any, prompt_name: str | None, two: bool) -> tuple[Any, Any]:
+def calls_of(encoder: Any, prompt_name: str | None, two: bool) -> tuple[Any, Any]:
     """How the encoder will be called for documents and for queries."""
     if prompt_name is not None:
         if prompt_name not in encoder.prompts:
@@ -315,16 +324,30 @@ def _check_fits(corrector: Any, rows: np.ndarray) -> None:
 def _assembled(
     encoder: SentenceTransformer, fits: list[_Fit], normalize: bool | None
 ) -> SentenceTransformer:
+    if normalize is None and ends_in_normalize(encoder):
+        normalize = True
+    tails = [_modules_of(encoder, fit.corrector, normalize) for fit in fits]
+    tail = tails[0]
+    if len(tails) == 2:
+        routes = {"document": tails[0], "query": tails[1]}
+        tail = [native("Router")(routes, default_route="document")]
+    wrapped = with_tail(encoder, tail, _card(encoder, fits))
+    wrapped.isotropy_corrector = fits[0].corrector
+    wrapped.isotropy_query_corrector = fits[1].corrector if len(fits) == 2 else None
+    return wrapped
+
+
+def ends_in_normalize(encoder: SentenceTransformer) -> bool:
+    """Whether the encoder's own embeddings have length one."""
+    return isinstance(list(encoder.children())[-1], native("Normalize"))
+
+
+def with_tail(encoder: SentenceTransformer, tail: list[Any], card: str) -> Any:
+    """An encoder of the same weights with these modules behind its own."""
     from sentence_transformers import SentenceTransformer
 
     modules = _twins(encoder)
-    if normalize is None and isinstance(next(reversed(modules.values())), native("Normalize")):
-        normalize = True
-    tails = [_modules_of(encoder, fit.corrector, normalize) for fit in fits]
-    if len(tails) == 2:
-        routes = {"document": tails[0], "query": tails[1]}
-        tails = [[native("Router")(routes, default_route="document")]]
-    for module in tails[0]:
+    for module in tail:
         modules[str(len(modules))] = module
     every: Any = modules
     prompts: Any = dict(encoder.prompts)
@@ -338,12 +361,10 @@ def _assembled(
     kwargs = getattr(encoder, "module_kwargs", None)
     if kwargs:
         wrapped.module_kwargs = OrderedDict(kwargs)
-    if len(fits) == 2:
+    if isinstance(tail[-1], native("Router")):
         wrapped.module_kwargs = OrderedDict(kwargs or {}, **{next(reversed(modules)): ["task"]})
     wrapped.eval()
-    wrapped._model_card_text = _card(encoder, fits)
-    wrapped.isotropy_corrector = fits[0].corrector
-    wrapped.isotropy_query_corrector = fits[1].corrector if len(fits) == 2 else None
+    wrapped._model_card_text = card
     wrapped._isotropy_tail = len(modules) - len(list(encoder.children()))
     wrapped._isotropy_made = [
         {name: part.cpu().clone() for name, part in module.state_dict().items()}
@@ -373,8 +394,7 @@ def _twins(encoder: SentenceTransformer) -> OrderedDict[str, Any]:
 def _modules_of(
     encoder: SentenceTransformer, corrector: Fitted, normalize: bool | None
 ) -> list[Any]:
-    """The modules that correct the encoder's embeddings, in its type and on its device."""
-    parameter = next(encoder.parameters(), None)
+    """The modules that correct the encoder's embeddings."""
     if isinstance(corrector, AffineMap | AffineCorrector):
         modules = to_dense(corrector, normalize=normalize)
         if encoder.truncate_dim:
@@ -384,6 +404,12 @@ def _modules_of(
 
         modules = [CorrectorModule(corrector, encoder.truncate_dim)]
         modules += [native("Normalize")()] if normalize else []
+    return placed(encoder, modules)
+
+
+def placed(encoder: SentenceTransformer, modules: list[Any]) -> list[Any]:
+    """The modules, in the encoder's type and on its device."""
+    parameter = next(encoder.parameters(), None)
     for module in modules:
         if parameter is not None:
             module.to(device=parameter.device)
@@ -392,7 +418,7 @@ def _modules_of(
     return modules
 
 
-def _width_of(encoder: SentenceTransformer) -> int:
+def width_of(encoder: SentenceTransformer) -> int:
     """The width of the embeddings before truncation."""
     kept, encoder.truncate_dim = encoder.truncate_dim, None
     try:
@@ -412,7 +438,7 @@ def _after_truncation(
             "no native module does before a Dense. Set truncate_dim=None on the encoder, or take "
             "normalize='none' or 'after'."
         )
-    matrix = np.zeros((_width_of(encoder), affine.n_features_out))
+    matrix = np.zeros((width_of(encoder), affine.n_features_out))
     matrix[: affine.n_features_in] = affine.matrix
     return [dense_of(matrix, affine.bias), *modules[1:]]
 
@@ -421,7 +447,7 @@ def _after_truncation(
 
 
 def _card(encoder: SentenceTransformer, fits: list[_Fit]) -> str:
-    parts = [_own_card(encoder).rstrip(), "", "## Correction for anisotropy", ""]
+    parts = [own_card(encoder).rstrip(), "", "## Correction for anisotropy", ""]
     kinds = ("Documents", "Queries") if len(fits) == 2 else ("Embeddings",)
     for fit, kind in zip(fits, kinds, strict=True):
         parts += [*_told(fit, kind), ""]
@@ -436,7 +462,7 @@ def _card(encoder: SentenceTransformer, fits: list[_Fit]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _own_card(encoder: Any) -> str:
+def own_card(encoder: Any) -> str:
     text = getattr(encoder, "_model_card_text", None)
     if text:
         return str(text)

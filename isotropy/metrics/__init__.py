@@ -49,6 +49,7 @@ from isotropy.metrics.hubs import (
 from isotropy.metrics.hull import HullCertificate, origin_in_hull
 from isotropy.metrics.length import LengthBin, LengthTable, length_table
 from isotropy.metrics.mardia import mardia_kurtosis, mardia_skewness
+from isotropy.metrics.modalities import modality_gap
 from isotropy.metrics.neighbors import Neighbors, nearest_neighbors
 from isotropy.metrics.pairs import alignment, uniformity, uniformity_cumulant, uniformity_floor
 from isotropy.metrics.partition import partition_isotropy
@@ -123,6 +124,7 @@ __all__ = [
     "mardia_skewness",
     "max_explainable_variance",
     "mean_cosine",
+    "modality_gap",
     "nearest_neighbors",
     "noise_edge",
     "numerical_rank",
