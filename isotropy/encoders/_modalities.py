@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 from isotropy._render import html_table, number, text_table
-from isotropy.correctors.groups import GroupMeanRemoval
+from isotropy.correctors import GroupMeanRemoval
 from isotropy.encoders._fitting import given, is_fitted
 from isotropy.encoders._models import check_device, lent, load, modes_kept
 from isotropy.encoders._texts import at_least_one
