@@ -149,7 +149,18 @@ def report(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     told = {"title": title, "rows": rows, "machine": machine(), **more}
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    path.write_text(laid_out(told), encoding="utf-8")
+
+
+def laid_out(told: dict[str, Any]) -> str:
+    """JSON with a line for each row of each table, so that a change of one shows as one."""
+    parts = []
+    for name, value in told.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
+        parts.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def yes_or_no(task: Any) -> Any:

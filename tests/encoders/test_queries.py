@@ -168,7 +168,9 @@ def sentence_transformer(encoder):
 
         get_embedding_dimension = get_sentence_embedding_dimension
 
-    return SentenceTransformer(modules=[Toy()], device="cpu", prompts={"query": "query: "})
+    made = SentenceTransformer(modules=[Toy()], device="cpu", prompts={"query": "query: "})
+    made._model_card_text = "one of its own: a new one takes longer to write than all else here"
+    return made
 
 
 def through_wrap(model):
