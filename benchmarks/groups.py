@@ -2,7 +2,8 @@
 
 Cranfield and CISI in one index, each asked by its own queries: how many of the ten rows found are
 of the other collection, and nDCG@10, beside two separate indexes. STS-B's genres: Spearman over all
-pairs, and what is left of the genre. Rows of MiniLM's layers are kept in ``--cache``.
+pairs, and what is left of the genre. Brown's genres, 1,000 sentences: the genre alone, since there
+is no task. Rows of MiniLM's layers are kept in ``--cache``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from _encoders import encoded
 from _sets import collections
 
 from isotropy import ConceptErasure, GroupMeanRemoval, GroupWhitening, MeanRemoval, TaperedWhitening
+from isotropy.encoders import encode
 from isotropy.metrics import group_gap
 from isotropy.ranking import first, ndcg, spearman, unit
 
@@ -98,13 +100,9 @@ def search(name, sets, data, cache):
         }
 
 
-def genres(name, sets, data, cache):
-    rows = encoded(name, sets["sts-test"], data, cache)["texts"].astype(float)
-    task = sets["sts-test"].tasks["similarity"]
-    lines = (data / "sts/sts-test.csv").read_text("utf-8").split("\n")
-    of = {text: line.split("\t")[0] for line in lines for text in line.split("\t")[5:7]}
-    g = np.array([of.get(text, "unknown") for text in task.texts])
-    tried = {
+def moved(rows, g):
+    """Name to rows without what they have of their genre, or without other things."""
+    return {
         "none": rows,
         "one mean": MeanRemoval().fit_transform(rows),
         "own means": GroupMeanRemoval().fit_transform(rows, groups=g),
@@ -112,7 +110,15 @@ def genres(name, sets, data, cache):
         "tapered .5": TaperedWhitening(0.5).fit_transform(rows),
         "own means, shared whitening .5": GroupWhitening(0.5).fit_transform(rows, groups=g),
     }
-    for setting, Y in tried.items():
+
+
+def genres(name, sets, data, cache):
+    rows = encoded(name, sets["sts-test"], data, cache)["texts"].astype(float)
+    task = sets["sts-test"].tasks["similarity"]
+    lines = (data / "sts/sts-test.csv").read_text("utf-8").split("\n")
+    of = {text: line.split("\t")[0] for line in lines for text in line.split("\t")[5:7]}
+    g = np.array([of.get(text, "unknown") for text in task.texts])
+    for setting, Y in moved(rows, g).items():
         gap = group_gap(Y, g)
         yield {
             "encoder": name,
@@ -124,19 +130,46 @@ def genres(name, sets, data, cache):
         }
 
 
+def brown(name, sets, data, cache):
+    """The genre of sentences of the Brown corpus, at MiniLM's output."""
+    lines = (data / "lm/brown_sentences.tsv").read_text("utf-8").split("\n")
+    lines = [line.split("\t") for line in lines if line.count("\t") == 2]
+    lines = [lines[k] for k in np.random.default_rng(0).permutation(len(lines))[:1000]]
+    path = cache / "output__brown__texts.npy"
+    if not path.is_file():
+        np.save(path, encode("minilm", [line[2] for line in lines]))
+    rows, g = np.load(path).astype(float), np.array([line[0] for line in lines])
+    for setting, Y in moved(rows, g).items():
+        gap = group_gap(Y, g)
+        yield {
+            "setting": setting,
+            "between genres, %": round(100 * gap.variance.value, 1),
+            "by chance": round(100 * gap.variance.floor, 1),
+            "probe, %": round(100 * gap.probe.value, 1),
+            "largest genre, %": round(100 * gap.probe.floor, 1),
+            "own genre in 10-NN, %": round(100 * gap.neighbors.value, 1),
+            "10-NN by chance, %": round(100 * gap.neighbors.floor, 1),
+        }
+
+
 options = argparse.ArgumentParser(description=__doc__)
 options.add_argument("--data", type=Path, required=True)
 options.add_argument("--cache", type=Path, required=True)
 options.add_argument("--quick", action="store_true", help="one encoder; writes no file")
+options.add_argument("--only", help="one table, by the name of its file")
 chosen = options.parse_args()
 sets = {c.name: c for c in collections(chosen.data)}
-for name, title, measure in (
-    ("groups", "Cranfield and CISI (900 documents each) in one index, MiniLM", search),
-    ("groups_genres", "Genres of STS-B test (600 pairs), MiniLM", genres),
-):
+measures = {
+    "groups": ("Cranfield and CISI (900 documents each) in one index, MiniLM", search, ENCODERS),
+    "groups_genres": ("Genres of STS-B test (600 pairs), MiniLM", genres, ENCODERS),
+    "groups_brown": ("Genres of Brown, 1,000 sentences, MiniLM's output", brown, ("mean 6",)),
+}
+for name, (title, measure, encoders) in measures.items():
+    if chosen.only not in (None, name):
+        continue
     found = [
         row
-        for encoder in (ENCODERS[-2:-1] if chosen.quick else ENCODERS)
+        for encoder in (encoders[-2:][:1] if chosen.quick else encoders)
         for row in measure(encoder, sets, chosen.data, chosen.cache / "rows")
     ]
     report(name, title, found, write=not chosen.quick)

@@ -3,7 +3,8 @@
 `length_table` by words of the documents, before and after corrections, with queries. Rank is the
 mean place of a document over all queries: 0 first, 1 last, 0.5 by chance. "relevant" is what people
 judged: the mean place of relevant documents in the order of length, 0.5 where they are as long as
-others.
+others. Erased is the logarithm of the length, of rows of length one: with the documents' map for
+queries, after own means of documents and queries, and with a map of their own for queries.
 """
 
 import argparse
@@ -13,14 +14,19 @@ import numpy as np
 from _common import report, yes_or_no
 from scipy.stats import rankdata
 
-from isotropy import ComponentRemoval, MeanRemoval, TaperedWhitening, Whitening
+from isotropy import (
+    ComponentRemoval,
+    ConceptErasure,
+    MeanRemoval,
+    TaperedWhitening,
+    Whitening,
+)
 from isotropy.encoders import encode
 from isotropy.evaluate import read_task
 from isotropy.metrics import length_table
 
-LAYERS = (0, 3, "output")
+LAYERS = (0, 3, 5, "output")
 CORRECTORS = {
-    "none": None,
     "centred": MeanRemoval(),
     "2 directions removed": ComponentRemoval(2),
     "tapered 0.5": TaperedWhitening(0.5),
@@ -44,6 +50,27 @@ def embedded(folder, name, layer, tokens, texts):
     return rows
 
 
+def erased(rows, lengths):
+    return ConceptErasure(concept="numbers", normalize="before").fit(rows, np.log1p(lengths))
+
+
+def settings(rows, asked, lengths, asked_lengths):
+    """Name to corrected documents and queries."""
+    yield "none", (rows, asked)
+    for name, corrector in CORRECTORS.items():
+        corrector.fit(rows, queries=asked)
+        yield name, (corrector.transform(rows), corrector.transform_queries(asked))
+    erasure = erased(rows, lengths)
+    yield "length erased", (erasure.transform(rows), erasure.transform(asked))
+    centred = MeanRemoval(normalize="before").fit(rows, queries=asked)
+    rows, asked = centred.transform(rows), centred.transform_queries(asked)
+    erasure = erased(rows, lengths)
+    after = erasure.transform(rows)
+    yield "centred, length erased", (after, erasure.transform(asked))
+    own = erased(asked, asked_lengths).transform(asked)
+    yield "centred, length erased, queries' own", (after, own)
+
+
 def relevant_place(task, lengths):
     place = (rankdata(lengths) - 1) / (len(lengths) - 1)
     return float(np.mean([place[row] for item in task.judged for row in item]))
@@ -63,11 +90,8 @@ def main():
                 embedded(chosen.rows, f"{name}-{part}", layer, chosen.tokens, texts)
                 for part, texts in task.parts.items()
             )
-            for how, corrector in CORRECTORS.items():
-                after = (rows, asked)
-                if corrector is not None:
-                    corrector.fit(rows, queries=asked)
-                    after = corrector.transform(rows), corrector.transform_queries(asked)
+            words = [len(text.split()) for text in task.queries]
+            for how, after in settings(rows, asked, lengths, words):
                 table = length_table(after[0], lengths, queries=after[1])
                 first, last = table.bins[0], table.bins[-1]
                 lines.append(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isotropy.cli._correctors import parse_correctors
-from isotropy.cli._files import check_suffix, rows_or_moments, tell, writing
+from isotropy.cli._files import check_suffix, read_labels, rows_or_moments, tell, writing
 from isotropy.cli._options import AsJson, Column, Correctors, Embeddings, Overwrite
 
 __all__ = ["report"]
@@ -20,6 +20,15 @@ def report(
     corrector: Correctors = None,
     texts: Annotated[
         Path | None, typer.Option(help="The texts of the rows: shown at points and hubs.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            "--groups",
+            "-g",
+            help="The group of each row, one a line: figures of how far groups stand apart, and a "
+            "colour a group. An empty line is a row of no group.",
+        ),
     ] = None,
     against: Annotated[
         str | None, typer.Option(help="Reference embeddings, or Moments, to look for drift.")
@@ -40,7 +49,7 @@ def report(
 
     check_suffix(output, ".html", ".htm", ".md")
     # A page that was not touched since may be written anew.
-    with writing(output, "report", embeddings, texts, against, overwrite=overwrite):
+    with writing(output, "report", embeddings, texts, groups, against, overwrite=overwrite):
         correctors = parse_correctors(corrector) if corrector else None
         lines, profile = None if texts is None else list(read_texts(texts)), None
         if model is not None:
@@ -54,6 +63,7 @@ def report(
             rows,
             correctors,
             texts=lines,
+            groups=None if groups is None else read_labels(groups, rows.shape[0]),
             profile=profile,
             against=None if against is None else rows_or_moments(against),
             title=title or Path(str(rows.path)).name,  # shows no password

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ import numpy as np
 
 from isotropy.correctors import ComponentRemoval, MeanRemoval, RankWarning, Whitening
 from isotropy.correctors.base import told_elsewhere
-from isotropy.metrics import METRICS, Hubness, hubness, marchenko_pastur_spectrum
+from isotropy.metrics import (
+    METRICS,
+    GroupGap,
+    Hubness,
+    group_gap,
+    hubness,
+    marchenko_pastur_spectrum,
+)
 from isotropy.metrics._inputs import eigenvalues, uncentred_spectrum
 from isotropy.moments import Moments
 from isotropy.report.page import page
 from isotropy.rows.door import as_rows
+from isotropy.rows.labels import read_classes
 from isotropy.scoring import Comparison, Drift, Interval, compare, drift, intervals
 from isotropy.storage.whole import whole_file
 
@@ -24,6 +33,7 @@ __all__ = ["Report", "report"]
 
 _SURE = ("mean_cosine", "isoscore", "effective_rank", "rankme", "resultant_length")
 _DRAWN_ROWS, _POINTS, _PAIRS, _BINS, _HUBS = 20_000, 1500, 100_000, 80, 12
+_COLOURS = 8
 _LONGEST_TEXT = 200
 
 
@@ -44,6 +54,8 @@ class Report:
     drift : Drift or None
     pictures : dict
         Numbers that the page draws.
+    groups : dict of str to GroupGap, optional
+        How far groups stand apart, in the raw rows and after each corrector.
 
     Examples
     --------
@@ -61,6 +73,7 @@ class Report:
     hubness: Hubness | None
     drift: Drift | None
     pictures: dict[str, Any]
+    groups: dict[str, GroupGap] = field(default_factory=dict)
 
     def to_html(self) -> str:
         """The whole page; it loads nothing from anywhere."""
@@ -71,6 +84,8 @@ class Report:
         parts = [f"## {self.title}", *self.verdict, "", self.comparison.to_markdown()]
         if self.hubness is not None:
             parts += ["", f"Hubs: {self.hubness}"]
+        if self.groups:
+            parts += ["", "Groups:", "", "```", str(self.groups["raw"]), "```"]
         if self.drift is not None:
             parts += ["", "```", str(self.drift), "```"]
         return "\n".join(parts) + "\n"
@@ -131,6 +146,7 @@ def report(
     correctors: Mapping[str, Any] | None = None,
     *,
     texts: Sequence[str] | None = None,
+    groups: Any = None,
     against: Any = None,
     profile: Any = None,
     title: str = "Embeddings",
@@ -146,6 +162,9 @@ def report(
         here.
     texts : sequence of str, optional
         Of the rows: shown at the points of the projection and at hubs.
+    groups : array of shape (n,), optional
+        The group of each row (source, language, genre; None or NaN for none), as `group_gap` takes
+        it: figures of how far groups stand apart, and a colour a group in the projection.
     against : like `X`, or Moments, optional
         A reference to hold the rows against, see `isotropy.scoring.drift`.
     profile : isotropy.encoders.LayerProfile, optional
@@ -161,11 +180,12 @@ def report(
     Raises
     ------
     ValueError
-        For fewer than three rows, or as many texts as there are not rows.
+        For fewer than three rows, or as many texts as there are not rows; or as `group_gap` does.
 
     Notes
     -----
-    Scorecards and intervals are of all rows; pictures and hubs of at most 20,000 of them.
+    Scorecards and intervals are of all rows; pictures and hubs of at most 20,000 of them, and
+    figures of groups of at most 4,000.
 
     Examples
     --------
@@ -197,12 +217,34 @@ def report(
     hubs = hubness(some, n_neighbors=min(10, len(some) - 1)) if len(some) > 2 else None
     moved = None if against is None else drift(against, rows)
     pictures = _pictures(mapped, None if texts is None else [texts[i] for i in kept], hubs)
+    gaps = {}
+    if groups is not None:
+        labels, codes = read_classes(groups, n)
+        of = [None if code < 0 else labels[code] for code in codes[kept]]
+        gaps = {name: group_gap(part, of) for name, part in mapped.items()}
+        pictures["groups"] = _coloured(of)
     if profile is not None:
         pictures["layers"] = profile.to_dict()
-    return Report(title, _verdict(table, hubs, moved), table, sure, hubs, moved, pictures)
+    verdict = _verdict(table, hubs, moved, gaps.get("raw"))
+    return Report(title, verdict, table, sure, hubs, moved, pictures, gaps)
 
 
 # -- pictures ------------------------------------------------------------------------------------
+
+
+def _points(n: int) -> np.ndarray:
+    """The rows, of n, that a projection shows."""
+    return np.sort(np.random.default_rng(0).permutation(n)[: min(n, _POINTS)])
+
+
+def _coloured(of: list[Any]) -> dict[str, Any]:
+    """The largest groups, how many rows they have, and that of each point; -1 for all others."""
+    largest = Counter(group for group in of if group is not None).most_common(_COLOURS)
+    place = {group: k for k, (group, _) in enumerate(largest)}
+    return {
+        "names": [[str(group), count] for group, count in largest],
+        "of": [place.get(of[i], -1) for i in _points(len(of))],
+    }
 
 
 def _pictures(
@@ -210,9 +252,9 @@ def _pictures(
 ) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     n = len(mapped["raw"])
+    points = _points(n)
     first = rng.integers(n, size=_PAIRS)
     second = (first + rng.integers(1, n, size=_PAIRS)) % n
-    points = np.sort(rng.permutation(n)[: min(n, _POINTS)])
     edges = np.linspace(-1, 1, _BINS + 1)
     spectra, cosines, projections = {}, {}, {}
     for name, rows in mapped.items():
@@ -263,7 +305,9 @@ def _short(value: float) -> float:
 # -- words ---------------------------------------------------------------------------------------
 
 
-def _verdict(table: Comparison, hubs: Hubness | None, moved: Drift | None) -> list[str]:
+def _verdict(
+    table: Comparison, hubs: Hubness | None, moved: Drift | None, gap: GroupGap | None
+) -> list[str]:
     """What the numbers mean, and what they do not."""
     raw = table["raw"]
     d = raw.shape[1]
@@ -299,6 +343,8 @@ def _verdict(table: Comparison, hubs: Hubness | None, moved: Drift | None) -> li
             f"{hubs.n_neighbors} nearest, and the largest hub is among those of "
             f"{hubs.counts.max():,}."
         )
+    if gap is not None:
+        sentences.append(_of_groups(gap))
     if moved is not None:
         sentences.append(str(moved).splitlines()[-1])
     if cosine < 0.2:
@@ -312,6 +358,17 @@ def _verdict(table: Comparison, hubs: Hubness | None, moved: Drift | None) -> li
             "geometry: whether your task gains, only the task can say."
         )
     return sentences
+
+
+def _of_groups(gap: GroupGap) -> str:
+    own, probe = gap.neighbors, gap.probe
+    if not own.beyond_chance and not probe.beyond_chance:
+        return "Groups do not lie apart beyond chance."
+    return (
+        f"Groups lie apart: {_percent(own.value)} of the {gap.n_neighbors} nearest rows are of a "
+        f"row's own group ({_percent(own.floor)} by chance), and a linear probe finds the group of "
+        f"{_percent(probe.value)} of rows ({_percent(probe.floor)} by chance)."
+    )
 
 
 def _percent(share: float) -> str:

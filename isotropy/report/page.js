@@ -105,10 +105,22 @@
     const half = [unit * inner[0] / 2, unit * inner[1] / 2];
     const p = plot("projection", `Projection of ${last}`, v => (v - middle[0]) / half[0] / 2 + .5, v => (v - middle[1]) / half[1] / 2 + .5,
       even(middle[0] - half[0], middle[0] + half[0]), even(middle[1] - half[1], middle[1] + half[1]), `first direction (${last})`, "second");
+    const groups = data.groups, tint = k => k < 0 ? "var(--c0)" : `var(--g${k})`;
     points.forEach(([a, b], i) => {
-      p.svg.append(make("circle", { cx: p.px(a).toFixed(1), cy: p.py(b).toFixed(1), r: 1.8, fill: colour(last), "fill-opacity": .55 }));
-      p.targets.push([p.px(a), p.py(b), data.texts ? data.texts[i] : `(${short(a)}, ${short(b)})`]);
+      const of = groups ? groups.of[i] : -1, named = of < 0 ? "" : `${groups.names[of][0]}: `;
+      p.svg.append(make("circle", { cx: p.px(a).toFixed(1), cy: p.py(b).toFixed(1), r: 1.8, fill: groups ? tint(of) : colour(last), "fill-opacity": groups ? .75 : .55 }));
+      p.targets.push([p.px(a), p.py(b), named + (data.texts ? data.texts[i] : `(${short(a)}, ${short(b)})`)]);
     });
+    if (groups) {
+      const entries = groups.names.map(([name, count], k) => [`${name} (${count.toLocaleString("en")})`, tint(k)]);
+      if (groups.of.includes(-1)) entries.push(["others, or none", tint(-1)]);
+      document.getElementById("legend").replaceChildren(...entries.map(([text, fill]) => {
+        const entry = document.createElement("span"), swatch = document.createElement("span");
+        swatch.className = "swatch"; swatch.style.background = fill;
+        entry.append(swatch, text);
+        return entry;
+      }));
+    }
     p.svg.append(make("path", { d: `M${p.px(0) - 7},${p.py(0)}h14M${p.px(0)},${p.py(0) - 7}v14`, stroke: "var(--floor)", "stroke-width": 2 }));
     p.targets.push([p.px(0), p.py(0), "the origin"]);
   };

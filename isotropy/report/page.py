@@ -29,6 +29,7 @@ def page(report: Any) -> str:
         script=(folder / "page.js").read_text("utf-8"),
         verdict="".join(f"<p>{text(sentence)}</p>" for sentence in report.verdict),
         drift=_drift(report),
+        groups=_groups(report),
         layers=(
             '<figure><figcaption>Mean cosine by layer</figcaption><div id="layers"></div></figure>'
             if "layers" in report.pictures
@@ -93,6 +94,29 @@ def _hubs(report: Any) -> str:
         '<th scope="col">row</th><th scope="col">found by</th>'
         '<th scope="col">text</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _groups(report: Any) -> str:
+    """The figures of groups: raw with interval and floor, and after each corrector."""
+    if not report.groups:
+        return ""
+    raw = report.groups["raw"]
+    others = {name: dict(gap.figures()) for name, gap in report.groups.items() if name != "raw"}
+    header = ["", "raw", "interval", *map(html.escape, others), "by chance"]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = []
+    for title, figure in raw.figures():
+        between = " to ".join(map(_told, figure.interval))
+        after = [_told(figures[title].value) for figures in others.values()]
+        cells = [_told(figure.value), between, *after, _told(figure.floor)]
+        body.append(f'<tr><th scope="row">{title}</th>{_cells("td", cells)}</tr>')
+    return (
+        '<section aria-labelledby="groups"><h2 id="groups">Groups</h2>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Groups"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<p class="note">{raw.n_rows:,} rows in {len(raw.groups):,} groups. By chance: what '
+        "groups dealt at random get. Intervals: 95 %, of the raw rows.</p></section>"
     )
 
 

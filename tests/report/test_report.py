@@ -13,6 +13,7 @@ import pytest
 from isotropy import MeanRemoval, Moments, RankWarning, RotationGaussianizer, Whitening
 from isotropy.cli import main
 from isotropy.encoders import LayerProfile
+from isotropy.metrics import group_gap
 from isotropy.report import report
 from isotropy.scoring import intervals
 
@@ -52,6 +53,39 @@ def test_the_verdict_speaks_of_the_numbers(whole):
     assert "there is no cone" in calm.verdict[0] and "leave them alone" in calm.verdict[-1]
     cone = report(rows(mean=3))
     assert "look alike" in cone.verdict[0] and "only the task can say" in cone.verdict[-1]
+
+
+def test_groups_get_figures_and_a_colour_each():
+    X, g = rows(), np.arange(300) % 10
+    X[g == 3] += 4
+    given = [f"<{k}>" if k else None for k in g]
+    made = report(X, {"centred": MeanRemoval()}, groups=given)
+    assert made.groups["raw"] == group_gap(X.astype(np.float32), given)
+    assert list(made.groups) == ["raw", "centred"]
+    assert any(sentence.startswith("Groups lie apart") for sentence in made.verdict)
+    page = made.to_html()
+    drawn = data_of(page)["groups"]
+    assert len(drawn["names"]) == 8 and drawn["names"][0] == ["<1>", 30]
+    assert drawn["of"][:10] == [-1, 0, 1, 2, 3, 4, 5, 6, 7, -1]
+    assert ">Groups</h2>" in page and "270 rows in 9 groups" in page
+    assert "own group in 10-NN" in made.to_markdown()
+    calm = report(rows(), {}, groups=g % 2)
+    assert "Groups do not lie apart beyond chance." in calm.verdict
+    assert ">Groups</h2>" not in report(rows(), {}).to_html()
+
+
+def test_groups_of_other_length_are_told_before_anything_is_written(tmp_path, capsys):
+    np.save(tmp_path / "rows.npy", rows(60))
+    (tmp_path / "groups.txt").write_text("a\nb\n" * 30)
+    call = ["report", str(tmp_path / "rows.npy"), "-o", str(tmp_path / "page.html"), "--groups"]
+    (tmp_path / "few.txt").write_text("a\n")
+    for name, code in (("few.txt", 2), ("groups.txt", 0)):
+        assert not (tmp_path / "page.html").exists()
+        with pytest.raises(SystemExit) as ended:
+            main([*call, str(tmp_path / name), "-c", "mean-removal"])
+        assert ended.value.code == code
+    assert "holds 1 labels" in capsys.readouterr().err
+    assert "in 2 groups" in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_intervals_are_those_of_the_rows(whole):
