@@ -294,6 +294,11 @@ def _bare(model: SentenceTransformer, kind: str) -> tuple[SentenceTransformer, b
     modules = list(model.named_children())
     end, last = len(modules) - 1, modules[-1][1]
     if isinstance(last, native("Router")):
+        if kind not in last.sub_modules:
+            raise ValueError(
+                f"The encoder corrects by {', '.join(last.sub_modules)}, not as wrap does: compare "
+                "its rows with corrector.transform(rows, groups=...) of the bare encoder's."
+            )
         normalized = isinstance(last.sub_modules[kind][-1], native("Normalize"))
     else:
         normalized = isinstance(last, native("Normalize"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any
@@ -61,6 +61,11 @@ def _encode_block(
 
 def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     """An iterator over texts that are strings; what is no iterator is looked through at once."""
+    if isinstance(texts, Mapping):
+        raise ValueError(
+            "texts must be an iterable of strings, got a mapping. For texts and images by name "
+            "there is wrap_modalities; else pass list(texts.values())."
+        )
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ValueError(
             f"texts must be an iterable of strings, got {type(texts).__name__}. "

@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 import isotropy
 from isotropy import GroupMeanRemoval, GroupWhitening, MeanRemoval
-from isotropy.encoders import ModalityEncoder, layer_profile, save, wrap_modalities
+from isotropy.encoders import ModalityEncoder, check, layer_profile, save, wrap, wrap_modalities
 from isotropy.metrics import modality_gap
 
 torch = pytest.importorskip("torch")
@@ -128,6 +128,8 @@ def test_it_loads_without_this_library(clip, tmp_path):
     again = SentenceTransformer(str(tmp_path / "model"), device="cpu", local_files_only=True)
     for some in PROBES.values():
         np.testing.assert_allclose(again.encode(some), wrapped.encode(some), atol=1e-6)
+    with pytest.raises(ValueError, match="corrects by image, text, not as wrap does"):
+        check(tmp_path / "model", texts=["a cat"])
     types = {type(module).__module__.partition(".")[0] for module in again.modules()}
     assert "isotropy" not in types
 
@@ -215,6 +217,11 @@ def test_wrong_input_is_named(number):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_names_of_modalities_are_no_texts(clip):
+    with pytest.raises(ValueError, match="got a mapping. For texts and images by name"):
+        wrap(clip, ITEMS)
 
 
 def test_an_encoder_is_not_fitted_for_what_it_takes_for_something_else(clip, bare):
