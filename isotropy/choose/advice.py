@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from isotropy._render import text_table
-from isotropy.choose.auto import KEPT, AutoCorrector
+from isotropy.choose.auto import FEW_QUERIES, KEPT, AutoCorrector, doubt
 from isotropy.choose.decision import decide, side_of
 from isotropy.choose.kept import LEAST_ROWS, Kept, neighbours_kept
+from isotropy.choose.labels import LEAST as LEAST_LABELS
 from isotropy.choose.record import ROWS, TASKS, THRESHOLDS, Measured
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS
@@ -26,14 +27,18 @@ __all__ = ["Advice", "Choice", "advise"]
 
 _LABELLED = {"relevant": "search", "pairs": "similarity", "classes": "classes"}
 _CONE = 0.2
-_FEW_QUERIES = 30
 _REPEATED = 0.1  # three standard errors of what is known of many rows
 _FAR = 2.0  # spreads of the documents between the means, beyond what another kind of text does
 _LEGEND = """\
-A case is a task, texts and an encoder; it is hurt where it lost over half a point. Of those that
-hurt a tenth of the cases at most, and 2 % beyond noise, and gain half as much as the best of them,
-the one that loses least is taken. none: as they are; centred: the mean removed; power: tapered
-whitening of that power; origin: whitening that removes no mean; plain: whitening."""
+Gains and losses are in points of 100 (accuracy, nDCG@10, V-measure or a correlation, times 100)
+against the rows left as they are. They were measured before, on other texts: a case is one task,
+one collection of texts and one encoder. A case is hurt where it loses over half a point; beyond
+noise, where the loss is also over two standard errors. Choice: of the corrections that hurt at most
+a tenth of the cases (2 % beyond noise) and gain at least half of what the best of these gains, the
+one that loses least.
+none: left as it is. centred: the mean removed. power p: TaperedWhitening(p). origin p:
+Whitening(power=p, mean_strength=0), which removes no mean. origin tapered p:
+TaperedWhitening(p, mean_strength=0). plain 1: Whitening()."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Choice:
         All that was compared, each with "setting" and "chosen", and with what was measured of it
         ("cells", "hurt", "beyond", "worst", "gain") or what labels say ("value", "difference",
         "low", "high").
+    labelled : bool, default=False
+        Whether labels were asked, whatever they said.
 
     Examples
     --------
@@ -75,11 +82,12 @@ class Choice:
     risk: Risk
     gain: float | None
     compared: list[dict[str, Any]] = field(default_factory=list)
+    labelled: bool = False
 
     @property
     def by_labels(self) -> bool:
         """Whether labels judged."""
-        return any(one.get("value") is not None for one in self.compared)
+        return self.labelled and self.criterion != KEPT
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,13 @@ class Advice:
         if unsure:
             yield ""
             why = dict.fromkeys(one.reason.partition(": ")[2] for one in unsure)
-            yield f"Not sure: {' '.join(why)} Labels would tell."
+            enough = self.figures["rows"] >= LEAST_LABELS
+            way_out = " Labels would tell: pairs, classes or relevant rows." if enough else ""
+            yield f"Not sure: {' '.join(why)}{way_out}"
+        for one in self.choices:
+            if one.labelled:
+                yield ""
+                yield f"{_called(one.task).capitalize()}: {one.reason}"
         told = [one for one in self.choices if one.compared]
         for one in told if len(told) == 1 else [one for one in told if one.by_labels]:
             yield ""
@@ -226,13 +240,13 @@ def advise(
     moments = auto.moments_
     assert moments is not None
     kept = neighbours_kept(moments.sampled, moments)
-    asked = None if queries is None else _asked(queries)
-    figures = _figures(moments, kept) | _of_queries(auto, moments, asked)
+    figures = _figures(moments, kept) | auto.query_evidence_
     wanted = (*TASKS, None) if task is None else (task,)
-    choices = [_choice(one, kept, queries is not None) for one in wanted]
+    choices = [_choice(one, kept, auto._queries_known) for one in wanted]
     if labels:
         choices = [_by_labels(auto, one) if one.task == judged else one for one in choices]
-    return Advice(figures, list(_findings(figures, kept)), choices, auto)
+    findings = list(_findings(figures, kept, auto._queries_known))
+    return Advice(figures, findings, choices, auto)
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -264,10 +278,6 @@ def _counted(rows: Rows, error: BadRowError) -> ValueError:
     return ValueError(f"{error} So do {bad} of {len(rows):,} rows ({100 * bad / len(rows):.1f} %).")
 
 
-def _asked(queries: Any) -> Moments:
-    return queries if isinstance(queries, Moments) else Moments(order=1).update(as_rows(queries))
-
-
 def _figures(moments: Moments, kept: Kept) -> dict[str, Any]:
     n, d = moments.n_rows, moments.n_features
     floor = METRICS["effective_rank"].floor
@@ -292,44 +302,32 @@ def _repeated(moments: Moments) -> float | None:
     return max(0.0, 1 - different / moments.n_rows)
 
 
-def _of_queries(auto: AutoCorrector, moments: Moments, asked: Moments | None) -> dict[str, Any]:
-    if asked is None:
-        return {}
-    spread = float(np.sqrt(np.trace(moments.covariance(0))))
-    shift = float(np.linalg.norm(asked.mean - moments.mean))
-    used = float(np.linalg.norm(auto.query_mean_ - moments.mean))
-    return {
-        "queries": asked.n_rows,
-        "shift of the queries": shift / spread if spread > 0 else None,
-        "weight of the queries' mean": used / shift if shift > 0 else 1.0,
-    }
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _known(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
 
 
 # -- in words --------------------------------------------------------------------------------------
 
 
-def _findings(figures: dict[str, Any], kept: Kept) -> Iterable[str]:
+def _findings(figures: dict[str, Any], kept: Kept, known: bool) -> Iterable[str]:
     yield from _broken(figures)
-    yield _cone(figures["mean cosine"])
+    if figures["rows"] > 1:
+        yield _cone(figures["mean cosine"])
     yield _directions(kept)
-    if figures["effective rank"] is not None:
+    if figures["effective rank"] is not None and not kept.why_not:
         yield (
-            f"Their variance is that of {figures['effective rank']:.0f} even directions of "
-            f"{figures['columns']} (so many rows of even directions: "
-            f"{figures['effective rank of even rows'] or figures['columns']:.0f})."
+            f"Their variance is as if spread evenly over {figures['effective rank']:.0f} of the "
+            f"{figures['columns']} directions; random rows, as many, would reach "
+            f"{figures['effective rank of even rows'] or figures['columns']:.0f}."
         )
     if "queries" in figures:
-        yield from _asked_elsewhere(figures)
+        yield from _asked_elsewhere(figures, known)
 
 
 def _broken(figures: dict[str, Any]) -> Iterable[str]:
     n = figures["rows"]
     if n < LEAST_ROWS:
-        yield f"Broken: {n} rows are too few to tell anything; {LEAST_ROWS} are needed."
+        yield f"Broken: too few rows ({n}) to tell what they need; {LEAST_ROWS} are the least."
     if figures["zero rows"]:
         zero = figures["zero rows"]
         yield (
@@ -345,8 +343,8 @@ def _broken(figures: dict[str, Any]) -> Iterable[str]:
 
 def _cone(cosine: float | None) -> str:
     if cosine is None:
-        return "The mean cosine cannot be known."
-    told = f"the mean cosine of two rows is {cosine:.2f}, of even directions 0"
+        return "The mean cosine of two rows cannot be known."
+    told = f"the mean cosine of two rows is {cosine:.2f}; it is 0 for rows that point everywhere"
     if cosine >= _CONE:
         return f"They lie in a cone: {told}."
     return f"They lie in no cone to speak of: {told}."
@@ -358,43 +356,47 @@ def _directions(kept: Kept) -> str:
     near = any(side_of(task, kept)[1] for task in THRESHOLDS)
     low, high = min(THRESHOLDS.values()), max(THRESHOLDS.values())
     told = (
-        f"{100 * kept.value:.0f} % of the ten nearest neighbours of {kept.rows:,} rows stay when "
-        "all are made equal"
+        f"{100 * kept.value:.0f} % of the ten nearest neighbours stay when all directions are made "
+        f"equal ({kept.rows:,} rows were looked at)"
     )
     if kept.value >= high and not near:
         return (
-            f"They use their directions evenly: {told}, as in trained encoders ({100 * high:.0f} % "
-            "or more)."
+            f"They use their directions evenly: {told}. Most trained encoders keep "
+            f"{100 * high:.0f} % or more."
         )
     if kept.value < low and not near:
         return (
-            f"They use their directions unevenly: {told}, as in inner layers and averages of words "
-            f"(below {100 * low:.0f} %)."
+            f"They use their directions unevenly: {told}. Inner layers and averages of word "
+            f"vectors mostly keep less than {100 * low:.0f} %."
         )
     return (
-        f"They use their directions neither evenly nor unevenly: {told} (about {100 * low:.0f} % "
-        "tells trained encoders from inner layers)."
+        f"Whether they use their directions evenly is not sure: {told}. The line between trained "
+        f"encoders and inner layers is at about {100 * low:.0f} %."
     )
 
 
-def _asked_elsewhere(figures: dict[str, Any]) -> Iterable[str]:
-    shift, weight = figures["shift of the queries"], figures["weight of the queries' mean"]
+def _asked_elsewhere(figures: dict[str, Any], known: bool) -> Iterable[str]:
+    shift, n = figures["shift of the queries"], figures["queries"]
+    weight = figures["weight of the queries' mean"]
     if shift is None:
         return
     where = "lie apart from" if shift >= 0.3 else "lie a little apart from"
     if shift < 0.1:
         where = "lie about where"
-    about = "They are corrected about their own mean"
+    told = f"The queries {where} the rows{' do' if shift < 0.1 else ''}"
     yield (
-        f"The queries {where} the rows{' do' if shift < 0.1 else ''}: their mean is {shift:.2f} "
-        f"spreads of the rows away. {about}."
+        f"{told}: the distance of their mean from that of the rows is {shift:.2f} times the spread "
+        "of the rows. They are corrected about their own mean."
+        if known
+        else f"{doubt(figures)} Search is advised as if there were no queries."
+        + (f" Give {FEW_QUERIES} or more." if n < FEW_QUERIES else "")
     )
-    if weight < 1:
+    if known and weight < 1 and n < FEW_QUERIES:
         yield (
-            f"{figures['queries']} queries are few: of the way to their mean {100 * weight:.0f} % "
-            f"is gone, the rest may be chance. Give {_FEW_QUERIES} or more."
+            f"{n} queries are few: {100 * weight:.0f} % of that "
+            f"distance is corrected, the rest may be chance. Give {FEW_QUERIES} or more."
         )
-    if shift > _FAR:
+    if known and shift > _FAR:
         yield (
             "Broken: so far apart, queries and rows may come from different encoders, layers or "
             "prompts."
@@ -432,7 +434,7 @@ def _rows_of(task: str | None, side: str, own: bool) -> Iterable[Measured]:
 def _by_labels(auto: AutoCorrector, other: Choice) -> Choice:
     report = auto.report_
     if report.criterion == KEPT:  # the labels said nothing, and the reason tells why
-        return replace(other, reason=report.reason)
+        return replace(other, reason=report.reason, labelled=True)
     chosen = next(one for one in report.candidates if one["chosen"])
     return Choice(
         other.task,
@@ -443,6 +445,7 @@ def _by_labels(auto: AutoCorrector, other: Choice) -> Choice:
         report.risk,
         None,
         [dict(one) for one in report.candidates],
+        labelled=True,
     )
 
 

@@ -18,14 +18,18 @@ from isotropy.choose.kept import MOST_ROWS, neighbours_kept
 from isotropy.choose.labels import Labels, SaysNothingError, Verdict, judge, labelled
 from isotropy.choose.record import TASKS
 from isotropy.choose.report import AutoReport
+from isotropy.correctors._shrinkage import mean_weight
 from isotropy.correctors.base import AffineCorrector, Corrector
 from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
 
-__all__ = ["KEPT", "AutoCorrector"]
+__all__ = ["FEW_QUERIES", "KEPT", "AutoCorrector", "doubt"]
 
+FEW_QUERIES = 30
 KEPT = "neighbours kept"
 _CHOSEN = "chosen."
+_SHIFT, _WEIGHT = "shift of the queries", "weight of the queries' mean"
+_LEAST_WEIGHT = 0.7  # measured: below it, settings that take off the queries' mean do harm
 _WIDTH = 1.96  # of a 95 % interval, in standard errors to either side
 
 
@@ -98,7 +102,7 @@ class AutoCorrector(AffineCorrector):
     chosen_: str
     reason_: str
     report_: AutoReport
-    queries_known_: bool
+    query_evidence_: dict[str, float | None]
 
     def __init__(
         self,
@@ -143,7 +147,9 @@ class AutoCorrector(AffineCorrector):
             For the moments; criteria do not know weights.
         queries : array of shape (q, d) or Moments, optional
             As in every corrector: see `transform_queries`. They are corrected about their own mean,
-            and the choice counts on it. With `relevant`, rows.
+            and the choice counts on it. Where they are too few to tell their mean (mostly fewer
+            than ten), the choice is made as if there were none, and the reason says so. With
+            `relevant`, rows.
         classes : array of shape (n,), optional
             Of at least two kinds; None or NaN for a row without a label (-1 is a class as any
             other). They are judged by ten nearest neighbours (3,000 labelled rows at most), with
@@ -280,8 +286,9 @@ class AutoCorrector(AffineCorrector):
     @contextmanager
     def _new_fit(self, queries: Any) -> Iterator[Self]:
         with super()._new_fit(queries) as new:
-            new.queries_known_ = queries is not None
+            new._asked, new.query_evidence_ = queries, {}
             yield new
+            del new._asked
 
     # -- choosing ----------------------------------------------------------------------------
 
@@ -291,28 +298,59 @@ class AutoCorrector(AffineCorrector):
     def _ask(self, rows: Any, moments: Moments, labels: Labels) -> str:
         """Take what labels choose; where they say nothing, take nothing and tell why."""
         options = fitted(self._options(), moments)
+        self._look_at_queries(moments)
         try:
             found = judge(options, rows, labels, self.tolerance)
         except SaysNothingError as nothing:
             return str(nothing)
         task, risk = self.task or found.task, found.risk
         table = _table(options, found.pick, found)
-        report = AutoReport(task, found.name, found.reason, found.evidence, risk, True, table)
+        evidence = found.evidence | self.query_evidence_
+        report = AutoReport(task, found.name, found.reason, evidence, risk, True, table)
         self._take(options[found.pick], report)
         return ""
 
     def _by_neighbours(self, moments: Moments) -> tuple[Candidate, AutoReport]:
         """The setting of the record, if it is among the candidates."""
         options = self._options()
-        task = self.task or ("search" if self.queries_known_ else None)
+        task = self.task or ("search" if self.query_evidence_ else None)
         kept = neighbours_kept(moments.sampled, moments)
         known = [option.setting for option in options if option.setting is not None]
-        found = decide(task, kept, self.queries_known_, known)
+        found = decide(task, kept, self._queries_known, known)
         pick = [option.setting for option in options].index(found.setting)
         evidence = found.evidence | {"mean cosine": _known(mean_cosine(moments))}
+        doubted = "" if found.setting == "none" else self._doubt(task)
+        reason = f"{found.reason} {doubted}".rstrip()
         table = _table(options, pick)
         return options[pick], AutoReport(
-            task, KEPT, found.reason, evidence, found.risk, found.sure, table
+            task, KEPT, reason, evidence | self.query_evidence_, found.risk, found.sure, table
+        )
+
+    def _look_at_queries(self, moments: Moments) -> None:
+        """How many, how far from the documents, and how much of that is no chance."""
+        asked, spread = self.__dict__.get("_asked"), float(np.sqrt(np.trace(moments.covariance(0))))
+        if asked is not None:
+            self.n_features_in_ = moments.n_features
+            asked = self._moments_of(asked)
+            told = {"queries": asked.n_rows, _WEIGHT: mean_weight(asked, moments.mean)}
+            mean = asked.mean
+        elif self.query_evidence_:  # more rows have come, no more queries
+            told, mean = self.query_evidence_, self.query_mean_
+        else:
+            return
+        shift = float(np.linalg.norm(mean - moments.mean))
+        self.query_evidence_ = told | {_SHIFT: shift / spread if spread > 0 else None}
+
+    @property
+    def _queries_known(self) -> bool:
+        """Whether the queries' mean can be counted on."""
+        return (self.query_evidence_.get(_WEIGHT) or 0.0) >= _LEAST_WEIGHT
+
+    def _doubt(self, task: str | None) -> str:
+        if task != "search" or not self.query_evidence_ or self._queries_known:
+            return ""
+        return (
+            f"{doubt(self.query_evidence_)} The correction is chosen as if there were no queries."
         )
 
     def _bring_in(self, X: Any, sample_weight: Any, moments: Moments, *, reset: bool) -> None:
@@ -325,6 +363,7 @@ class AutoCorrector(AffineCorrector):
         self.chosen_, self.report_, self.reason_ = option.name, report, report.reason
 
     def _solve(self, moments: Moments) -> AffineMap:
+        self._look_at_queries(moments)
         if not hasattr(self, "report_"):
             self._take(*self._by_neighbours(moments))
         if self.corrector_ is None:
@@ -377,6 +416,16 @@ class AutoCorrector(AffineCorrector):
             found = Corrector._from_state(path, info["chosen"], own)
             assert isinstance(found, AffineCorrector)
             self.corrector_ = found
+
+
+def doubt(evidence: dict[str, Any]) -> str:
+    """Why the mean of the queries cannot be counted on."""
+    n = evidence["queries"]
+    if n == 1:
+        return "The mean of queries cannot be told from one query."
+    if n < FEW_QUERIES:
+        return f"{n} queries are too few to tell their mean from that of the rows."
+    return f"The mean of the {n:,} queries is hardly another than that of the rows."
 
 
 def _known(value: float) -> float | None:

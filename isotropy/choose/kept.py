@@ -89,7 +89,9 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     sample = Sample.of(MOST_ROWS, np.asarray(rows))
     some, d = sample.rows[sample.rows.any(1)], moments.n_features
     if len(some) < LEAST_ROWS:
-        return Kept(np.nan, len(some), f"fewer than {LEAST_ROWS} different rows, {len(some)}")
+        return Kept(
+            np.nan, len(some), f"only {len(some)} of the rows differ, {LEAST_ROWS} are the least"
+        )
     if not _DIMENSIONS[0] <= d <= _DIMENSIONS[1]:
         told = f"nothing was measured in {d} dimensions, but in {_DIMENSIONS[0]} to"
         return Kept(np.nan, len(some), f"{told} {_DIMENSIONS[1]:,}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Self
 
 __all__ = ["AutoReport", "Risk"]
@@ -30,6 +31,12 @@ class Risk:
     cells: int
     hurt: int
     worst: float
+
+    def __str__(self) -> str:
+        return (
+            f"In {self.hurt} of {self.cells} cases measured it lost over half a point of 100; the "
+            f"worst lost {self.worst:.1f}."
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,12 @@ class AutoReport:
     candidates: list[dict[str, Any]]
 
     def __str__(self) -> str:
+        known = {name: value for name, value in self.evidence.items() if value is not None}
+        told = ", ".join(f"{name} {_short(value)}" for name, value in known.items())
         lines = [self.reason, "", f"Criterion: {self.criterion}."]
+        lines += [f"Looked at: {told}."] if told else []
+        lines += [str(self.risk)] if self.risk.cells else []
+        lines += [] if self.sure else ["This choice is not sure."]
         for entry in self.candidates:
             mark = ">" if entry["chosen"] else " "
             if entry["value"] is None:
@@ -86,6 +98,9 @@ class AutoReport:
                 f"{entry['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it; `revived` is the way back.
@@ -121,3 +136,7 @@ class AutoReport:
         Risk(cells=0, hurt=0, worst=0.0)
         """
         return cls(**{**plain, "risk": Risk(**plain["risk"])})
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

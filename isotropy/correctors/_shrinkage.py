@@ -39,8 +39,8 @@ def oas_shrinkage(moments: Moments) -> float:
 _SURE = 0.95
 
 
-def shrunk_mean(moments: Moments, centre: np.ndarray) -> np.ndarray:
-    """The mean of rows of which there may be few, drawn towards `centre` as far as chance goes.
+def mean_weight(moments: Moments, centre: np.ndarray) -> float:
+    """How much of the way from `centre` to the mean of rows is no chance: from 0 to 1.
 
     The mean of n rows is off by s^2 / n in square, s^2 being their summed variance. Of its squared
     distance to the centre so much is chance, and what is left of one, 1 - s^2 / (n |shift|^2), is
@@ -50,12 +50,18 @@ def shrunk_mean(moments: Moments, centre: np.ndarray) -> np.ndarray:
     """
     n, shift, variance = moments.n_effective, moments.mean - centre, _variance(moments)
     if variance is None:
-        return moments.mean
+        return 1.0
     if n <= 1:
-        return centre
+        return 0.0
     chance, far = variance / (n - 1), float(shift @ shift)
     weight = 1 - chance / far if far > chance else 0.0
-    return moments.mean if weight >= _SURE else centre + weight * shift
+    return 1.0 if weight >= _SURE else weight
+
+
+def shrunk_mean(moments: Moments, centre: np.ndarray) -> np.ndarray:
+    """The mean of rows of which there may be few, drawn towards `centre` as far as chance goes."""
+    weight = mean_weight(moments, centre)
+    return moments.mean if weight == 1 else centre + weight * (moments.mean - centre)
 
 
 def _variance(moments: Moments) -> float | None:

@@ -214,6 +214,11 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self.for_queries().transform(Q)
 
     def _mean_of(self, queries: Any) -> np.ndarray:
+        moments = self._moments_of(queries)
+        # Those that take off no mean have none of the documents.
+        return shrunk_mean(moments, getattr(self, "mean_", moments.mean))
+
+    def _moments_of(self, queries: Any) -> Moments:
         unit = getattr(self, "normalize", "none") in ("before", "both")
         if isinstance(queries, Moments):
             moments = queries
@@ -234,8 +239,7 @@ class Corrector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise ValueError(
                 f"queries have {moments.n_features} columns, the rows {self.n_features_in_}."
             )
-        # Those that take off no mean have none of the documents.
-        return shrunk_mean(moments, getattr(self, "mean_", moments.mean))
+        return moments
 
     # -- rows and state ----------------------------------------------------------------------
 
@@ -510,6 +514,11 @@ def load(path: str | os.PathLike[str]) -> Corrector:
 def _load(path: str | os.PathLike[str], wanted: type[Corrector]) -> Corrector:
     path = located(path)
     info, arrays = load_state(path)
+    if info["class"] == "AffineMap":
+        raise ValueError(
+            f"{path}: holds an AffineMap, which is no corrector; AffineMap.load(path).apply(X) "
+            "applies it."
+        )
     corrector: Corrector = wanted._from_state(path, info, arrays)
     return corrector
 
@@ -877,9 +886,14 @@ def warn_user(message: str, category: type[Warning]) -> None:
     if category in _told_elsewhere.get():
         return
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("isotropy."):
+    while frame.f_back and _between(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _between(module: str) -> bool:
+    """Whether it stands between the user and us: our own, or what calls us in the user's name."""
+    return module.partition(".")[0] in ("isotropy", "sklearn", "contextlib", "joblib")
 
 
 _told_elsewhere: ContextVar[frozenset[type[Warning]]] = ContextVar("told", default=frozenset())

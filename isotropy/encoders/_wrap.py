@@ -15,7 +15,7 @@ import numpy as np
 
 from isotropy.affine import AffineMap
 from isotropy.correctors import AffineCorrector, Whitening
-from isotropy.correctors.base import Corrector
+from isotropy.correctors.base import Corrector, warn_user
 from isotropy.encoders._fitting import (
     Fitted,
     Texts,
@@ -92,8 +92,8 @@ def wrap(
         ``texts=None``. Those that are no affine map (`FlowGaussianizer`) are fitted to all
         embeddings in memory. By default ``Whitening(power=0.5)``.
     queries : iterable of str or path, optional
-        Queries such as will be asked: they go through the same map about their own mean, so that
-        they land where the documents are. They are told apart by ``encode_query`` and
+        Queries such as will be asked, some 30 or more: they go through the same map about their own
+        mean, so that they land where the documents are. They are told apart by ``encode_query`` and
         ``encode_document``; ``encode`` treats texts as documents. A fitted corrector that knows
         queries brings their mean along.
     query_corrector : as `corrector`, optional
@@ -178,7 +178,24 @@ def wrap(
             fits = [plans[0].fit(rows_of(document), asked)]
             if two:
                 fits.append(plans[0].moved(fits[0], asked, sample))
+            elif prompt_name is None:
+                _tell_of_queries(encoder, fits[0].corrector)
         return _assembled(encoder, fits, normalize)
+
+
+def _tell_of_queries(encoder: Any, corrector: Fitted) -> None:
+    """Warn where the encoder tells queries from documents, but the correction does not."""
+    prompt = encoder.prompts.get("query")
+    if not prompt or prompt == encoder.prompts.get("document"):
+        return
+    search = getattr(corrector, "task", None) in (None, "search")
+    if search and isinstance(corrector, Corrector) and corrector._removes_mean:
+        warn_user(
+            f"This encoder puts {prompt!r} before queries, so they have another mean than the "
+            f"texts, whose mean {type(corrector).__name__} removes: for search give queries=, some "
+            "30 of them, and they are corrected about their own mean.",
+            UserWarning,
+        )
 
 
 def calls_of(encoder: Any, prompt_name: str | None, two: bool) -> tuple[Any, Any]:

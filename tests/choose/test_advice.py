@@ -97,7 +97,7 @@ def test_what_is_broken_is_said(uneven):
     X[5:200] = X[5]
     told = str(advise(X))
     assert "5 rows (1.2 %) are zero" in told and "repeat another one" in told
-    assert "80 rows are too few" in str(advise(uneven[:80]))
+    assert "too few rows (80)" in str(advise(uneven[:80]))
     X[7, 3], X[9, 1] = np.nan, np.inf
     with pytest.raises(ValueError, match=r"row 7 is the first bad one.* 2 of 400 rows \(0.5 %\)"):
         advise(X)
@@ -147,3 +147,21 @@ def test_advice_as_a_dict_is_plain_and_whole(uneven):
     assert [one["setting"] for one in told["choices"]] == [one.setting for one in found.choices]
     with pytest.raises(AttributeError):
         found.choices = []
+
+
+def test_one_query_is_advised_as_none(uneven, asked):
+    one, none = (advise(uneven, queries=q, task="search") for q in (asked[:1], None))
+    assert one.choices == none.choices and "one query" in str(one)
+    assert one.corrector.chosen_ == none.corrector.chosen_
+
+
+def test_labels_that_say_nothing_leave_the_table_as_it_is_and_say_so(uneven):
+    found = advise(uneven, classes=np.arange(400) % 2)
+    choice = {one.task: one for one in found.choices}["classes"]
+    assert choice.labelled and not choice.by_labels and choice.gain is not None
+    assert "say nothing" in str(found) and "yes" in str(found)
+
+
+def test_rows_of_any_number_are_answered(uneven):
+    for n in (1, 2, 3, 20):
+        assert {one.setting for one in advise(uneven[:n]).choices} == {"none"}

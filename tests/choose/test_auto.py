@@ -144,10 +144,13 @@ def test_rows_of_parts_streams_files_and_kinds_are_chosen_for_alike(tmp_path):
 
 
 NOTHING = {
-    "99 rows": (lambda: uneven(99), "fewer than 100 different rows, 99"),
-    "one row": (lambda: uneven(1), "fewer than 100 different rows, 1"),
-    "the same row": (lambda: np.ones((300, 64)), "fewer than 100 different rows, 1"),
-    "few different rows": (lambda: uneven(50).repeat(9, 0), "fewer than 100 different rows, 50"),
+    "99 rows": (lambda: uneven(99), "only 99 of the rows differ, 100 are the least"),
+    "one row": (lambda: uneven(1), "only 1 of the rows differ, 100 are the least"),
+    "the same row": (lambda: np.ones((300, 64)), "only 1 of the rows differ, 100 are the least"),
+    "few different rows": (
+        lambda: uneven(50).repeat(9, 0),
+        "only 50 of the rows differ, 100 are the least",
+    ),
     "one column": (lambda: uneven(400, 1), "nothing was measured in 1 dimensions"),
     "eight columns": (lambda: uneven(400, 8), "nothing was measured in 8 dimensions"),
     "too many columns": (lambda: uneven(110, 1537), "in 50 to 1,536"),
@@ -199,3 +202,25 @@ def test_the_same_text_as_document_and_query_stays_nearest_to_itself(task):
             auto = AutoCorrector(task).fit(X, **told)
             found = scaled(auto.transform_queries(X)) @ scaled(auto.transform(X)).T
             np.testing.assert_array_equal(found.argmax(1), np.arange(len(X)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 60])
+def test_queries_too_few_to_tell_their_mean_change_no_choice(n, tmp_path):
+    """Their mean would be drawn to that of the rows: what counts on it does harm there."""
+    X, rng = uneven(), np.random.default_rng(5)
+    Q = rng.normal(size=(n, X.shape[1])) * X.std(0) + X.mean(0) + 0.8 * X.std(0)
+    auto, without = AutoCorrector("search").fit(X, queries=Q), AutoCorrector("search").fit(X)
+    known = auto.report_.evidence["weight of the queries' mean"] >= 0.7
+    assert known == (n == 60) == (auto.chosen_ != without.chosen_)
+    assert ("as if there were no queries" in auto.reason_) != known
+    auto.save(tmp_path / "a.safetensors", moments=True)
+    back = load(tmp_path / "a.safetensors").partial_fit(X[:5])
+    assert back.chosen_ == auto.chosen_
+    assert set(back.report_.evidence) == set(auto.report_.evidence)
+
+
+def test_a_report_says_where_the_queries_lie_and_how_often_it_did_harm():
+    X = uneven()
+    report = AutoCorrector("search").fit(X, queries=X[:60] + 1).report_
+    for said in ("queries 60", "shift of the queries", "weight of the queries' mean 1.00", "cases"):
+        assert said in str(report) and said.replace("'", "&#x27;") in report._repr_html_()

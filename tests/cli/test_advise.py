@@ -97,7 +97,7 @@ def test_labels_of_each_kind_are_read(run, tmp_path):
         ["--queries", "q.npy", "--relevant", "r.jsonl"],
     ):
         found = json.loads(run("advise", "my rows.npy", "--json", *words))["choices"]
-        told[words[-1]] = [one["task"] for one in found if "value" in str(one["compared"])]
+        told[words[-1]] = [one["task"] for one in found if one["labelled"]]
     assert told["p.csv"] == ["similarity"] and told["c.txt"] == ["classes"]
     assert told["r.tsv"] == told["r.jsonl"] == ["search"]
 

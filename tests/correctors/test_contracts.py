@@ -5,9 +5,11 @@ import warnings
 import numpy as np
 import pytest
 from cases import TOLERANCE
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import isotropy
-from isotropy import Moments, RankWarning
+from isotropy import AffineMap, Moments, RankWarning, Whitening
 
 pytestmark = pytest.mark.filterwarnings("ignore::isotropy.RankWarning")
 
@@ -153,3 +155,24 @@ def test_only_dropped_directions_warn(corrector):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RankWarning)
         corrector.fit(X)
+
+
+@pytest.mark.parametrize("how", ["fit", "pipeline", "fit_transform", "partial_fit"])
+def test_a_warning_names_the_line_of_the_user(how):
+    X = np.eye(8)[:4]
+    calls = {
+        "fit": lambda: Whitening().fit(X),
+        "pipeline": lambda: make_pipeline(StandardScaler(), Whitening()).fit(X),
+        "fit_transform": lambda: Whitening().fit_transform(X),
+        "partial_fit": lambda: Whitening().partial_fit(X),
+    }
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        calls[how]()
+    assert found and {one.filename for one in found} == {__file__}
+
+
+def test_a_saved_map_is_no_corrector_and_the_way_out_is_named(tmp_path):
+    AffineMap(np.zeros(3), np.eye(3)).save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=r"m.safetensors: holds an AffineMap.*AffineMap.load"):
+        isotropy.load(tmp_path / "m.safetensors")

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from isotropy import (
+    AutoCorrector,
     ComponentRemoval,
     FlowGaussianizer,
     MeanRemoval,
@@ -18,6 +21,7 @@ from isotropy import (
 )
 from isotropy.cli import main
 from isotropy.encoders import bundled_minilm, check, encode, save, wrap
+from isotropy.encoders._wrap import _tell_of_queries
 from isotropy.io.texts import documentation_sentences
 
 torch = pytest.importorskip("torch")
@@ -138,7 +142,9 @@ def prompted(minilm):
 
 
 def test_prompts_and_similarity_are_kept_and_used_in_the_fit(prompted):
-    wrapped = wrap(prompted, TEXTS, MeanRemoval(), normalize=False)
+    with pytest.warns(UserWarning, match="give queries=") as found:
+        wrapped = wrap(prompted, TEXTS, MeanRemoval(), normalize=False)
+    assert found[0].filename == __file__
     assert wrapped.prompts == prompted.prompts
     assert wrapped.default_prompt_name == "document"
     assert wrapped.similarity_fn_name == "dot"
@@ -148,6 +154,29 @@ def test_prompts_and_similarity_are_kept_and_used_in_the_fit(prompted):
     by_name = wrap(prompted, TEXTS, MeanRemoval(), normalize=False, prompt_name="query")
     wanted = prompted.encode_query(PROBES) - prompted.encode_query(TEXTS).mean(0)
     np.testing.assert_allclose(by_name.encode_query(PROBES), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "prompts", "told"),
+    [
+        (MeanRemoval(), {"query": "query: ", "document": ""}, True),
+        (AutoCorrector("search"), {"query": "query: "}, True),
+        (AutoCorrector("classes"), {"query": "query: "}, False),
+        (MeanRemoval(), {"query": "", "document": ""}, False),
+        (MeanRemoval(), {"query": "text: ", "document": "text: "}, False),
+        (Whitening(power=0.25, mean_strength=0), {"query": "query: "}, False),
+    ],
+)
+def test_an_encoder_with_a_prompt_for_queries_is_told_to_give_them(fixed, prompts, told):
+    rows = np.random.default_rng(0).normal(size=(400, 64))
+    fixed = clone(fixed).fit(rows)
+    if isinstance(fixed, AutoCorrector):
+        fixed.corrector_ = Whitening().fit(rows)  # whatever was chosen
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        _tell_of_queries(SimpleNamespace(prompts=prompts), fixed)
+    said = [one for one in found if "give queries=" in str(one.message)]
+    assert len(said) == told
 
 
 def test_queries_get_statistics_of_their_own(prompted, tmp_path):
@@ -193,6 +222,7 @@ def test_half_precision_encoders_get_half_precision_modules(minilm):
 
 _ELSEWHERE = """
 import sys
+import warnings
 sys.modules["isotropy"] = None
 import json, numpy as np
 from sentence_transformers import SentenceTransformer
