@@ -332,14 +332,15 @@ class AutoCorrector(AffineCorrector):
         if asked is not None:
             self.n_features_in_ = moments.n_features
             asked = self._moments_of(asked)
-            told = {"queries": asked.n_rows, _WEIGHT: mean_weight(asked, moments.mean)}
-            mean = asked.mean
+            weight, mean = mean_weight(asked, moments.mean), asked.mean
+            self.query_evidence_ = {"queries": asked.n_rows, _WEIGHT: weight}
         elif self.query_evidence_:  # more rows have come, no more queries
-            told, mean = self.query_evidence_, self.query_mean_
+            mean = self.query_mean_
         else:
             return
         shift = float(np.linalg.norm(mean - moments.mean))
-        self.query_evidence_ = told | {_SHIFT: shift / spread if spread > 0 else None}
+        apart = shift / spread if spread > 0 else None
+        self.query_evidence_ = self.query_evidence_ | {_SHIFT: apart}
 
     @property
     def _queries_known(self) -> bool:
