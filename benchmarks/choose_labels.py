@@ -23,7 +23,9 @@ from _encoders import encoded
 
 from isotropy import AutoCorrector, Moments
 from isotropy.choose.candidates import candidates, fitted
-from isotropy.choose.labels import Kind, Labels, SaysNothingError, judge, labelled
+from isotropy.choose.judge import judge
+from isotropy.choose.kinds import Kind
+from isotropy.choose.labels import Labels, SaysNothingError, labelled
 from isotropy.rows import as_rows
 
 PAIRS = {"msrp": 1600, "sts12-test": 1000, "sts14-test": 1000, "sts15-test": 1000}

@@ -14,8 +14,9 @@ from sklearn.base import clone
 from isotropy.affine import AffineMap, Normalize, check_normalize
 from isotropy.choose.candidates import Candidate, candidates, check_candidates, fitted
 from isotropy.choose.decision import decide
+from isotropy.choose.judge import Verdict, judge
 from isotropy.choose.kept import MOST_ROWS, neighbours_kept
-from isotropy.choose.labels import Labels, SaysNothingError, Verdict, judge, labelled
+from isotropy.choose.labels import Labels, SaysNothingError, labelled
 from isotropy.choose.record import TASKS
 from isotropy.choose.report import AutoReport
 from isotropy.correctors._shrinkage import mean_weight

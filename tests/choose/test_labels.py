@@ -20,17 +20,16 @@ from isotropy import (
     load,
 )
 from isotropy.choose.candidates import candidates, fitted
-from isotropy.choose.labels import (
+from isotropy.choose.judge import judge
+from isotropy.choose.kinds import (
     MEASURED,
     AlikePairs,
     Clusters,
     GradedPairs,
     JudgedQueries,
-    Labels,
     Neighbours,
-    judge,
-    labelled,
 )
+from isotropy.choose.labels import Labels, labelled
 from isotropy.ranking import unit
 from isotropy.rows import as_rows
 
