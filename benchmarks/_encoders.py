@@ -271,8 +271,10 @@ def tokens(texts: list[str]) -> np.ndarray:
     return np.array([table[one or [0]].mean(0) for one in ids["input_ids"]], np.float32)
 
 
-def latent(parts: dict[str, list[str]], analyzer: str) -> dict[str, np.ndarray]:
-    """tf-idf in 200 dimensions, learnt from the first part (LSA)."""
+def latent(
+    parts: dict[str, list[str]], analyzer: str, size: int = 200
+) -> dict[str, np.ndarray]:
+    """tf-idf in `size` dimensions, learnt from the first part (LSA)."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -282,7 +284,7 @@ def latent(parts: dict[str, list[str]], analyzer: str) -> dict[str, np.ndarray]:
         else TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(3, 4), min_df=2)
     )
     learnt = counted.fit_transform(next(iter(parts.values())))
-    model = TruncatedSVD(200, random_state=0).fit(learnt)
+    model = TruncatedSVD(size, random_state=0).fit(learnt)
     return {
         part: model.transform(counted.transform(texts)).astype(np.float32) + 1e-12
         for part, texts in parts.items()
