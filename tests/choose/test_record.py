@@ -42,6 +42,11 @@ def test_no_setting_does_less_harm_and_gains_more_than_the_one_chosen(task, side
     assert mine.hurt <= 0.1 * mine.cells and mine.beyond <= 0.02 * mine.cells and mine.gain >= 0
 
 
+def test_nothing_is_chosen_that_lost_over_four_points_in_any_cell():
+    rows = [row_of(*key, derive(ROWS)[key]) for key in choices()]
+    assert [row for row in rows if row.worst > 4] == []
+
+
 def test_every_setting_was_measured_on_every_side():
     for task in TASKS:
         for side in (EVEN, UNEVEN):
