@@ -271,9 +271,7 @@ def tokens(texts: list[str]) -> np.ndarray:
     return np.array([table[one or [0]].mean(0) for one in ids["input_ids"]], np.float32)
 
 
-def latent(
-    parts: dict[str, list[str]], analyzer: str, size: int = 200
-) -> dict[str, np.ndarray]:
+def latent(parts: dict[str, list[str]], analyzer: str, size: int = 200) -> dict[str, np.ndarray]:
     """tf-idf in `size` dimensions, learnt from the first part (LSA)."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
