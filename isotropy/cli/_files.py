@@ -130,7 +130,7 @@ def read_relevant(path: Path, n_queries: int) -> list[dict[int, float]]:
                 raise ValueError
             found[int(query)][int(row)] = float(grade[0]) if grade else 1.0
         except (ValueError, TypeError, IndexError):
-            if number == 1 and not as_json:  # names of the columns
+            if number == 1 and not (as_json or line[:1].isdigit()):  # names of the columns
                 continue
             wanted = "a list of row numbers" if as_json else "the numbers of a query and a row"
             raise ValueError(

@@ -152,6 +152,7 @@ def test_advice_as_a_dict_is_plain_and_whole(uneven):
 def test_one_query_is_advised_as_none(uneven, asked):
     one, none = (advise(uneven, queries=q, task="search") for q in (asked[:1], None))
     assert one.choices == none.choices and "one query" in str(one)
+    assert "one query" in one._repr_html_()
     assert one.corrector.chosen_ == none.corrector.chosen_
 
 

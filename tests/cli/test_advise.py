@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from isotropy.choose.settings import SETTINGS
 from isotropy.cli._correctors import parse_correctors, spelled
+from isotropy.cli._files import read_relevant
 from isotropy.cli.advise import _made
 from isotropy.cli.app import app
 
@@ -121,3 +122,12 @@ def test_labels_that_do_not_fit_are_refused_in_a_line(run, tmp_path, name, text,
 def test_a_task_that_is_none_is_refused(run):
     found = CliRunner().invoke(app, ["advise", "my rows.npy", "--task", "serach"])
     assert "task must be one of" in str(found.exception)
+
+
+def test_a_first_line_that_names_no_query_is_told(tmp_path):
+    path = tmp_path / "r.tsv"
+    path.write_text("query\trow\n0\t3\n")
+    assert read_relevant(path, 5)[0] == {3: 1.0}
+    path.write_text("99\t3\n0\t3\n")
+    with pytest.raises(ValueError, match=r"line 1 is not the numbers .*\(5 queries\)"):
+        read_relevant(path, 5)
