@@ -157,7 +157,7 @@ class Advice:
         if unsure:
             yield ""
             why = dict.fromkeys(one.reason.partition(": ")[2] for one in unsure)
-            enough = self.figures["rows"] >= LEAST_LABELS
+            enough = self.figures["rows looked at"] >= LEAST_LABELS
             way_out = " Labels would tell: pairs, classes or relevant rows." if enough else ""
             yield f"Not sure: {' '.join(why)}{way_out}"
         for one in self.choices:

@@ -79,7 +79,7 @@ def advise(
         )
         if output is not None:
             found.corrector.save(output)
-    next_ = _Next(embeddings, column, queries, dimensions)
+    next_ = _Next(embeddings, column, queries, dimensions, hasattr(rows, "blocks"))
     commands = next_.commands(found, output)
     if as_json:
         more = {"commands": commands, "file": None if output is None else str(output)}
@@ -118,8 +118,14 @@ class _Next:
     """The commands that do what was advised."""
 
     def __init__(
-        self, source: str, column: str | None, queries: str | None, dimensions: int | None
+        self,
+        source: str,
+        column: str | None,
+        queries: str | None,
+        dimensions: int | None,
+        has_rows: bool = True,
     ) -> None:
+        self.has_rows = has_rows
         self.source, self.dimensions = safe_url(source), dimensions
         self.queries = None if queries is None else safe_url(queries)
         self.more = [] if column is None else ["--column", column]
@@ -150,6 +156,8 @@ class _Next:
         return shlex.join([*words, "-o", name])
 
     def _apply(self, name: str) -> list[str]:
+        if not self.has_rows:
+            return [f"# then, with the rows: isotropy apply {shlex.quote(name)} ROWS -o CORRECTED"]
         found = [["isotropy", "apply", name, self.source, *self.more, *_to(self.source, name)]]
         if self.queries is not None:
             found.append(

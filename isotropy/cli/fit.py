@@ -111,11 +111,15 @@ def _tell(estimator: Any, rows: Any, output: Any, as_json: bool) -> None:
         "n_features_out": estimator._n_features_out,
         "file": str(output),
     }
+    why = ""
+    if hasattr(estimator, "reason_"):  # it chose
+        told |= {"chosen": estimator.chosen_, "reason": estimator.reason_}
+        why = ".\n{reason}"
     tell(
         told,
         as_json,
         "{corrector} fitted on {rows:,} rows: {n_features_in} -> {n_features_out} dimensions. "
-        "Written to {file}",
+        "Written to {file}" + why,
     )
 
 

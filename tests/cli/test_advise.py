@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from isotropy import Moments
 from isotropy.choose.settings import SETTINGS
 from isotropy.cli._correctors import parse_correctors, spelled
 from isotropy.cli._files import read_relevant
@@ -131,3 +132,15 @@ def test_a_first_line_that_names_no_query_is_told(tmp_path):
     path.write_text("99\t3\n0\t3\n")
     with pytest.raises(ValueError, match=r"line 1 is not the numbers .*\(5 queries\)"):
         read_relevant(path, 5)
+
+
+def test_of_moments_no_rows_are_applied_to(run):
+    Moments(unit="sums", sample=1000).update(np.load("my rows.npy")).save("m.safetensors")
+    told = run("advise", "m.safetensors", "--task", "classes")
+    assert "isotropy fit m.safetensors" in told and "\nisotropy apply" not in told
+    assert "# then, with the rows: isotropy apply corrector.safetensors" in told
+
+
+def test_fit_tells_what_was_chosen_and_why(run):
+    told = run("fit", "my rows.npy", "-c", "auto-corrector:task=classes", "-o", "c.safetensors")
+    assert "TaperedWhitening(power=0.5): " in told and "nearest neighbours" in told
