@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isotropy._render import html_table, number, text_table
+from isotropy.metrics._intervals import Z, of_mean, of_share
 from isotropy.ranking import nearest
 from isotropy.rows.arrays import raise_on_bad_row
 from isotropy.rows.door import as_rows
@@ -16,7 +17,6 @@ from isotropy.rows.labels import read_classes
 
 __all__ = ["GapFigure", "GroupGap", "group_gap"]
 
-_Z = 1.959964  # of a 95 % interval
 _PARTS = 20
 
 
@@ -241,7 +241,7 @@ def _apart(
     spread = float(np.sqrt((_PARTS - 1) * left_out.var()))
     n, g = len(rows), len(np.unique(codes))
     floor = (g - 1) / (n - 1)
-    low, high = max(0.0, share - _Z * spread), min(1.0, share + _Z * spread)
+    low, high = max(0.0, share - Z * spread), min(1.0, share + Z * spread)
 
     def ratio(of: float) -> float:
         return float(np.sqrt(of / (1 - of))) if of < 1 else np.inf
@@ -270,7 +270,7 @@ def _probe(rows: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> Gap
         learnt, judged = half != side, half == side
         right[judged] = _discriminant(rows[learnt], codes[learnt], rows[judged]) == codes[judged]
     floor = float(np.bincount(codes).max() / len(codes))
-    return GapFigure(float(right.mean()), _wilson(float(right.mean()), len(right)), floor)
+    return GapFigure(float(right.mean()), of_share(float(right.mean()), len(right)), floor)
 
 
 def _discriminant(rows: np.ndarray, codes: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -291,16 +291,10 @@ def _discriminant(rows: np.ndarray, codes: np.ndarray, asked: np.ndarray) -> np.
     return found
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(share * (1 - share) / n + (_Z / (2 * n)) ** 2) / (1 + _Z**2 / n)
-    return max(0.0, centre - float(half)), min(1.0, centre + float(half))
-
-
 def _neighbors(rows: np.ndarray, codes: np.ndarray, k: int) -> GapFigure:
     n, counts = len(rows), np.bincount(codes)
     found = np.concatenate([block for block, _ in nearest(rows, rows, k, itself=True)])
     own = (codes[found] == codes[:, None]).mean(1)
-    value, half = float(own.mean()), _Z * float(own.std(ddof=1)) / np.sqrt(n)
+    value, low, high = of_mean(own)
     floor = float((counts * (counts - 1.0)).sum() / (n * (n - 1.0)))
-    return GapFigure(value, (max(0.0, value - half), min(1.0, value + half)), floor)
+    return GapFigure(value, (max(0.0, low), min(1.0, high)), floor)

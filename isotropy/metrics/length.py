@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from isotropy._render import html_table, number, text_table
+from isotropy.metrics._intervals import of_mean
 from isotropy.metrics.hubs import k_occurrence
 from isotropy.ranking import unit
 from isotropy.rows.arrays import raise_on_bad_row
@@ -17,7 +18,6 @@ from isotropy.rows.door import as_rows
 __all__ = ["LengthBin", "LengthTable", "length_table"]
 
 _CELLS = 2**22
-_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,8 @@ def _binned(lengths: np.ndarray, n_bins: int) -> list[np.ndarray]:
 def _bin(lengths: np.ndarray, values: tuple[np.ndarray, ...], chosen: np.ndarray) -> LengthBin:
     told: list[Any] = []
     for value in values:
-        part = value[chosen]
-        half = _Z * part.std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan
-        mean = float(part.mean())
-        told += [mean, (mean - float(half), mean + float(half))]
+        mean, *interval = of_mean(value[chosen])
+        told += [mean, tuple(interval)]
     low, high = lengths[chosen].min(), lengths[chosen].max()
     return LengthBin(float(low), float(high), len(chosen), *told)
 

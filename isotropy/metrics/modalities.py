@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from isotropy.metrics._intervals import Z
 from isotropy.metrics.groups import GapFigure
 from isotropy.rows.arrays import raise_on_bad_row, unit_rows
 from isotropy.rows.door import as_rows
 
 __all__ = ["modality_gap"]
-
-_Z = 1.959964  # of a 95 % interval
 
 
 def modality_gap(X: Any, Y: Any) -> GapFigure:
@@ -71,7 +70,7 @@ def modality_gap(X: Any, Y: Any) -> GapFigure:
     total = [float(np.square(part - mean).sum()) for part, mean in zip(rows, means, strict=True)]
     n, m = map(len, rows)
     floor = float(np.sqrt(sum(total) / (n + m - 2) * (1 / n + 1 / m)))
-    half = _Z * float(np.sqrt(spread))
+    half = Z * float(np.sqrt(spread))
     return GapFigure(value, (max(0.0, value - half), value + half), floor)
 
 
