@@ -42,8 +42,8 @@ class AutoCorrector(AffineCorrector):
     few stay (an inner layer, averages of words, an encoder hardly trained), directions are used
     unevenly, and the task's correction is taken; where most stay, rows are left alone or nearly so,
     in a cone or not. Which correction that is, and how often it did harm, is looked up in what
-    `benchmarks/choose.py` measured. Where neighbours cannot be looked at, rows are left alone; near the
-    threshold the side decides, and the report says that it is not sure.
+    `benchmarks/choose.py` measured. Where neighbours cannot be looked at, rows are left
+    alone; near the threshold the side decides, and the report says that it is not sure.
 
     **Labels** (pairs with scores, classes, queries with their relevant rows, or several of these)
     are asked first: the candidate whose gain over no correction, less `tolerance` of its standard
