@@ -174,14 +174,21 @@ def said(collection: Any, rows: dict[str, np.ndarray]) -> dict[str, Any]:
     auto = AutoCorrector(tasks[0]).fit(X, queries=rows.get("queries"))
     evidence = auto.report_.evidence
     kept = evidence["neighbours kept"]
-    looked = Kept(np.nan if kept is None else kept, evidence["rows looked at"], "" if kept else "-")
+    looked = Kept(
+        np.nan if kept is None else kept,
+        evidence["rows looked at"],
+        "" if kept else "-",
+        evidence["mean cosine"],
+    )
     chosen = {f"{task}": decide(task, looked).setting for task in (*tasks, None)}
+    known = own and auto._queries_known
     if own:
-        chosen[f"search{OWN}"] = decide("search", looked, queries_known=True).setting
+        chosen[f"search{OWN}"] = decide("search", looked, queries_known=known).setting
     found = next(row["setting"] for row in auto.report_.candidates if row["chosen"])
     assert found == chosen[f"{tasks[0]}{OWN if own else ''}"]
     return {
         "neighbours kept": looked.value,
         "mean cosine": evidence["mean cosine"],
+        "queries known": known,
         "chosen": chosen,
     }

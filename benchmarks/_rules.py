@@ -11,7 +11,7 @@ from _encoders import base
 
 from isotropy.choose.decision import side_of
 from isotropy.choose.kept import Kept
-from isotropy.choose.record import EVEN, TASKS, UNEVEN, Measured, derive
+from isotropy.choose.record import SIDES, TASKS, Measured, derive
 from isotropy.choose.settings import SETTINGS
 
 HURT = 0.5  # points
@@ -23,7 +23,7 @@ def setting_in(cell: dict[str, Any], setting: str, own: bool) -> str:
 
 
 def side_in(cell: dict[str, Any], task: str) -> str:
-    return side_of(task, Kept(cell["neighbours kept"], 0))[0]
+    return side_of(task, Kept(cell["neighbours kept"], 0, cosine=cell["mean cosine"]))[0]
 
 
 def gain(cell: dict[str, Any], name: str) -> float:
@@ -41,7 +41,7 @@ def record(cells: Iterable[dict[str, Any]]) -> list[Measured]:
     found = []
     known = list(cells)
     for task in TASKS:
-        for side in (EVEN, UNEVEN):
+        for side in SIDES:
             some = [cell for cell in known if cell["kind"] == task and side_in(cell, task) == side]
             for own in (False, True) if task == "search" else (False,):
                 found += [_row(some, task, side, name, own) for name in SETTINGS if some]
@@ -86,5 +86,6 @@ def left_out(cells: Sequence[dict[str, Any]], own: bool) -> list[str]:
                 )
             )
         side = side_in(cell, task)
-        taken.append(setting_in(cell, found[key][task, side, own], own))
+        known = own and cell["queries known"]
+        taken.append(setting_in(cell, found[key][task, side, known], own))
     return taken

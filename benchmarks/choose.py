@@ -150,7 +150,7 @@ def _by_family(
 
 def compact(cell: dict[str, Any]) -> dict[str, Any]:
     """What the results keep of a cell."""
-    names = ("task", "collection", "encoder", "family", "chosen")
+    names = ("task", "collection", "encoder", "family", "queries known", "chosen")
     kept = {name: cell[name] for name in names}
     kept |= {name: round(cell[name], 3) for name in ("mean cosine", "neighbours kept")}
     kept["errors"] = {name: round(value, 1) for name, value in cell["errors"].items()}

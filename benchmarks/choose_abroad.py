@@ -20,7 +20,7 @@ from typing import Any
 
 import _encoders
 import numpy as np
-from _cells import OWN, said, scores
+from _cells import said, scores
 from _common import report
 from _rules import setting_in, side_in
 from _sets import Collection, drawn, partners
@@ -28,7 +28,7 @@ from choose import _cells, compact, told
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from isotropy.choose.record import TASKS
+from isotropy.choose.record import SIDES, TASKS
 from isotropy.evaluate import STS, Clustering, PairClassification, Retrieval, read_task
 
 TOKENS = 48
@@ -227,14 +227,13 @@ def measured(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
 
 
 def tables(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """By task and side. Queries are like the documents in all of these, so their mean is none."""
     for kind in TASKS:
-        for own in (False, True) if kind == "search" else (False,):
-            for side in ("even", "uneven"):
-                some = [one for one in cells if one["kind"] == kind and side_in(one, kind) == side]
-                key = kind + (OWN if own else "")
-                taken = [setting_in(one, one["chosen"][key], own) for one in some]
-                if some:
-                    yield {"task": key, "side": side} | told(some, taken)
+        for side in SIDES:
+            some = [one for one in cells if one["kind"] == kind and side_in(one, kind) == side]
+            taken = [setting_in(one, one["chosen"][kind], False) for one in some]
+            if some:
+                yield {"task": kind, "side": side} | told(some, taken)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from isotropy.choose.auto import FEW_QUERIES, KEPT, AutoCorrector, doubt
 from isotropy.choose.decision import decide, side_of
 from isotropy.choose.kept import LEAST_ROWS, Kept, neighbours_kept
 from isotropy.choose.labels import LEAST as LEAST_LABELS
-from isotropy.choose.record import ROWS, TASKS, THRESHOLDS, Measured
+from isotropy.choose.record import CONE, ROWS, TASKS, THRESHOLDS, Measured
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS
 from isotropy.metrics import effective_rank, mean_cosine
@@ -27,7 +27,7 @@ from isotropy.rows.sample import Sample
 __all__ = ["Advice", "Choice", "advise"]
 
 _LABELLED = {"relevant": "search", "pairs": "similarity", "classes": "classes"}
-_CONE = 0.2
+
 _REPEATED = 0.1  # three standard errors of what is known of many rows
 _FAR = 2.0  # spreads of the documents between the means, beyond what another kind of text does
 _LEGEND = """\
@@ -349,7 +349,7 @@ def _cone(cosine: float | None) -> str:
     if cosine is None:
         return "The mean cosine of two rows cannot be known."
     told = f"the mean cosine of two rows is {cosine:.2f}; it is 0 for rows that point everywhere"
-    if cosine >= _CONE:
+    if cosine >= CONE:
         return f"They lie in a cone: {told}."
     return f"They lie in no cone to speak of: {told}."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isotropy.choose.kept import Kept
-from isotropy.choose.record import EVEN, THRESHOLDS, UNEVEN, chosen, row_of
+from isotropy.choose.record import CONE, EVEN, SOUND, THRESHOLDS, UNEVEN, chosen, row_of
 from isotropy.choose.report import Risk
 from isotropy.choose.settings import SETTINGS, named
 
@@ -84,6 +84,7 @@ def decide(
 def side_of(task: str | None, kept: Kept) -> tuple[str, bool]:
     """On which side of the threshold rows lie, and whether so near to it that it is not sure.
 
+    Even rows in no cone are a side of their own: they have nothing to mend, and little gains.
     The side decides there too: to count such rows as even spared no cell of the bench any harm.
 
     Parameters
@@ -94,21 +95,24 @@ def side_of(task: str | None, kept: Kept) -> tuple[str, bool]:
 
     Returns
     -------
-    side : {"even", "uneven"}
+    side : str
+        Of `isotropy.choose.record.SIDES`.
     near : bool
 
     Examples
     --------
-    >>> side_of("classes", Kept(0.6, 1000)), side_of("classes", Kept(0.7, 1000))
-    (('uneven', False), ('uneven', True))
+    >>> side_of("classes", Kept(0.6, 1000)), side_of("classes", Kept(0.72, 1000, cosine=0.1))
+    (('uneven', False), ('even, no cone', True))
     """
     gap = kept.value - THRESHOLDS[task]
-    return EVEN if gap >= 0 else UNEVEN, abs(gap) < MARGIN
+    even = EVEN if kept.cosine >= CONE else SOUND
+    return even if gap >= 0 else UNEVEN, abs(gap) < MARGIN
 
 
 def _told(value: float, setting: str, side: str, near: bool) -> str:
     what = "No correction" if setting == "none" else named(SETTINGS[setting]())
-    use = "evenly" if side == EVEN else "unevenly"
+    use = "unevenly" if side == UNEVEN else "evenly"
+    use += ", and lie in no cone" if side == SOUND else ""
     if near:
         use = "neither evenly nor unevenly enough to be sure"
     return (

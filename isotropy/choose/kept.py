@@ -36,11 +36,14 @@ class Kept:
         How many were looked at.
     why_not : str
         Why it cannot be known, in a clause; empty where it is.
+    cosine : float
+        The mean cosine of two of these rows, -1 to 1; NaN where it cannot be known.
     """
 
     value: float
     rows: int
     why_not: str = ""
+    cosine: float = np.nan
 
 
 def neighbours_kept(rows: Any, moments: Moments) -> Kept:
@@ -99,15 +102,21 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     if repeated or len(some) < len(sample.rows) or d / 2 < sample.n_different < 2 * d:
         some = _safe(some)
         moments = _moments(some, moments.normalize)
-    value = _share(some, moments)
+    value, cosine = _share(some, moments), _mean_cosine(sample.rows)
     if value < max(THRESHOLDS.values()):
         same = _in_their_span(_safe(unit(some) if moments.normalize else some))
         pair = same, _within_groups(unit(same))
         plain, within = (_share(one, _moments(one)) for one in pair)
         if within >= max(plain + _APART, *THRESHOLDS.values()):
             told = f"{100 * plain:.0f} % of neighbours stay, {100 * within:.0f} % within groups"
-            return Kept(value, len(some), f"the rows fall into groups far apart ({told})")
-    return Kept(value, len(some))
+            return Kept(value, len(some), f"the rows fall into groups far apart ({told})", cosine)
+    return Kept(value, len(some), cosine=cosine)
+
+
+def _mean_cosine(rows: np.ndarray) -> float:
+    U = unit(rows[rows.any(1)])
+    total, n = U.sum(0), len(U)
+    return float((total @ total - n) / (n * (n - 1)))
 
 
 def _share(some: np.ndarray, moments: Moments) -> float:

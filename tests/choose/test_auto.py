@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from isotropy import AutoCorrector, Moments, PairWhitening, TaperedWhitening, Whitening, load
 from isotropy.choose import Risk
 from isotropy.choose.kept import neighbours_kept
-from isotropy.choose.record import EVEN, TASKS, UNEVEN, chosen, row_of
+from isotropy.choose.record import EVEN, SOUND, TASKS, UNEVEN, chosen, row_of
 from isotropy.choose.settings import SETTINGS, named
 
 
@@ -26,7 +26,7 @@ def uneven(n=400, d=64, seed=0):
 @pytest.mark.parametrize("own", [False, True])
 def test_what_is_chosen_is_what_the_record_says(task, own):
     told = {"queries": even(30) - 5} if own else {}
-    for rows, side in ((even(), EVEN), (uneven(), UNEVEN)):
+    for rows, side in ((even(), EVEN), (even() - 3, SOUND), (uneven(), UNEVEN)):
         auto = AutoCorrector(task).fit(rows, **told)
         wanted = chosen(task or ("search" if own else None), side, own)
         assert auto.chosen_ == ("none" if wanted == "none" else named(SETTINGS[wanted]()))
