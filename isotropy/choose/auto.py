@@ -41,9 +41,10 @@ class AutoCorrector(AffineCorrector):
     the share that is still there when all directions are made equal (`TaperedWhitening`). Where
     few stay (an inner layer, averages of words, an encoder hardly trained), directions are used
     unevenly, and the task's correction is taken; where most stay, rows are left alone unless they
-    lie in a cone (mean cosine of 0.2 or more) and the task gains by a mild one. Which correction that is, and how often it did harm, is looked up in what
-    `benchmarks/choose.py` measured. Where neighbours cannot be looked at, rows are left
-    alone; near the threshold the side decides, and the report says that it is not sure.
+    lie in a cone (mean cosine of 0.2 or more) and the task gains by a mild one. Which correction
+    that is, and how often it did harm, is looked up in what `benchmarks/choose.py` measured. Where
+    neighbours cannot be looked at, rows are left alone; near the threshold the side decides, and
+    the report says that it is not sure.
 
     **Labels** (pairs with scores, classes, queries with their relevant rows, or several of these)
     are asked first: the candidate whose gain over no correction, less `tolerance` of its standard
