@@ -35,8 +35,8 @@ Gains and losses are in points of 100 (accuracy, nDCG@10, V-measure or a correla
 against the rows left as they are. They were measured before, on other texts: a case is one task,
 one collection of texts and one encoder. A case is hurt where it loses over half a point; beyond
 noise, where the loss is also over two standard errors. Choice: of the corrections that hurt at most
-a tenth of the cases (2 % beyond noise) and gain at least half of what the best of these gains, the
-one that loses least.
+a tenth of the cases (2 % beyond noise) and none by over 4 points, and gain half a point or more, at
+least half of what the best of these gains, the one that loses least.
 none: left as it is. centred: the mean removed. power p: TaperedWhitening(p). origin p:
 Whitening(power=p, mean_strength=0), which removes no mean. origin tapered p:
 TaperedWhitening(p, mean_strength=0). plain 1: Whitening()."""
