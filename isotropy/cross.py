@@ -18,7 +18,7 @@ from isotropy.rows.arrays import (
 )
 from isotropy.rows.door import as_rows, column_of, numbers_of
 from isotropy.rows.labels import Concepts, Kind, design, read_labels, union, widths
-from isotropy.rows.lanes import prefetch, rows_at_a_time
+from isotropy.rows.lanes import prefetch, rows_at_a_time, sent
 from isotropy.rows.source import Rows
 from isotropy.storage.state import contiguous
 
@@ -501,11 +501,12 @@ def _summed(
     whole = rows.array is not None and device is None
     total, start = empty.copy(), 0
     try:
-        for block in [rows.array] if whole else prefetch(rows.blocks(rows_at_a_time(rows))):
+        blocks = iter([rows.array]) if whole else prefetch(rows.blocks(rows_at_a_time(rows)))
+        for block in blocks if device is None else sent(blocks, device):
             part = slice(start, start + len(block))
             total._absorb(
                 empty._gathered(
-                    block if device is None else _sent(block, device),
+                    block,
                     None if weights is None else weights[part],
                     np.asarray(table[part]),
                     concepts,
@@ -534,9 +535,3 @@ def _centred(block: Any, mean: np.ndarray, normalize: bool, buffer: np.ndarray) 
         rows[...] = unit_rows(rows)
     rows -= mean
     return rows
-
-
-def _sent(block: Any, device: Any) -> Any:
-    import torch
-
-    return torch.as_tensor(np.array(to_numpy(block)), device=device)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isotropy._render import text_table
-from isotropy.choose.auto import FEW_QUERIES, KEPT, AutoCorrector, doubt
+from isotropy.choose.auto import FEW_QUERIES, KEPT, AutoCorrector, doubt, finite
 from isotropy.choose.decision import decide, side_of
 from isotropy.choose.kept import LEAST_ROWS, Kept, neighbours_kept
 from isotropy.choose.labels import LEAST as LEAST_LABELS
@@ -288,11 +288,11 @@ def _figures(moments: Moments, kept: Kept) -> dict[str, Any]:
     return {
         "rows": n,
         "columns": d,
-        "mean cosine": _known(mean_cosine(moments)),
+        "mean cosine": finite(mean_cosine(moments)),
         "neighbours kept": None if kept.why_not else kept.value,
         "rows looked at": kept.rows,
-        "effective rank": _known(effective_rank(moments)),
-        "effective rank of even rows": _known(floor(n, d)) if floor else None,
+        "effective rank": finite(effective_rank(moments)),
+        "effective rank of even rows": finite(floor(n, d)) if floor else None,
         "zero rows": moments.n_zero_rows,
         "repeated rows": _repeated(moments),
     }
@@ -304,10 +304,6 @@ def _repeated(moments: Moments) -> float | None:
         return None
     different = Sample.of(moments.sample, moments.sampled).n_different
     return max(0.0, 1 - different / moments.n_rows)
-
-
-def _known(value: float | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 # -- in words --------------------------------------------------------------------------------------

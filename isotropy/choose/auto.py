@@ -321,7 +321,7 @@ class AutoCorrector(AffineCorrector):
         known = [option.setting for option in options if option.setting is not None]
         found = decide(task, kept, self._queries_known, known)
         pick = [option.setting for option in options].index(found.setting)
-        evidence = found.evidence | {"mean cosine": _known(mean_cosine(moments))}
+        evidence = found.evidence | {"mean cosine": finite(mean_cosine(moments))}
         doubted = "" if found.setting == "none" else self._doubt(task)
         reason = f"{found.reason} {doubted}".rstrip()
         table = _table(options, pick)
@@ -432,8 +432,9 @@ def doubt(evidence: dict[str, Any]) -> str:
     return f"The mean of the {n:,} queries is hardly another than that of the rows."
 
 
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def finite(value: float | None) -> float | None:
+    """As a number of Python's; None where it is not known."""
+    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def _table(

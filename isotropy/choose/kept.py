@@ -10,6 +10,7 @@ import numpy as np
 from isotropy.choose.record import THRESHOLDS
 from isotropy.correctors.mean import MeanRemoval
 from isotropy.correctors.tapered import TaperedWhitening
+from isotropy.metrics import mean_cosine
 from isotropy.moments import Moments
 from isotropy.ranking import unit
 from isotropy.rows.sample import Sample
@@ -102,7 +103,7 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
     if repeated or len(some) < len(sample.rows) or d / 2 < sample.n_different < 2 * d:
         some = _safe(some)
         moments = _moments(some, moments.normalize)
-    value, cosine = _share(some, moments), _mean_cosine(sample.rows)
+    value, cosine = _share(some, moments), float(mean_cosine(sample.rows))
     if value < max(THRESHOLDS.values()):
         same = _in_their_span(_safe(unit(some) if moments.normalize else some))
         pair = same, _within_groups(unit(same))
@@ -111,12 +112,6 @@ def neighbours_kept(rows: Any, moments: Moments) -> Kept:
             told = f"{100 * plain:.0f} % of neighbours stay, {100 * within:.0f} % within groups"
             return Kept(value, len(some), f"the rows fall into groups far apart ({told})", cosine)
     return Kept(value, len(some), cosine=cosine)
-
-
-def _mean_cosine(rows: np.ndarray) -> float:
-    U = unit(rows[rows.any(1)])
-    total, n = U.sum(0), len(U)
-    return float((total @ total - n) / (n * (n - 1)))
 
 
 def _share(some: np.ndarray, moments: Moments) -> float:

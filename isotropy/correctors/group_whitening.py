@@ -119,13 +119,15 @@ class GroupWhitening(GroupMeanRemoval):
         values, vectors = within.spectrum()
         floor = within.noise_floor(float(values[0]))
         vectors, roots = vectors[:, values > floor], np.sqrt(values[values > floor])
-        unit = self.normalize in ("before", "both")
+        whitening = vectors / roots
         each = [Moments(unit="none", order=4) for _ in self.groups_]
         weights, start = check_weights(sample_weight, len(rows)), 0
         for block in rows.blocks():
             part = slice(start, start + len(block))
             wide = to_numpy(block).astype(np.float64)
-            white = ((unit_rows(wide) if unit else wide) - self.mean_) @ (vectors / roots)
+            if self._unit_before:
+                wide = unit_rows(wide)
+            white = (wide - self.mean_) @ whitening
             for g in np.unique(codes[part][codes[part] >= 0]):
                 mine = codes[part] == g
                 each[g].update(white[mine], None if weights is None else weights[part][mine])

@@ -19,7 +19,7 @@ from isotropy.rows.arrays import (
 from isotropy.rows.door import as_rows
 from isotropy.rows.passes import Buffers, Pass, RawSums
 
-__all__ = ["gather", "prefetch", "rows_at_a_time"]
+__all__ = ["gather", "prefetch", "rows_at_a_time", "sent"]
 
 Item = TypeVar("Item")
 
@@ -70,7 +70,7 @@ def gather(
         Asked after each block; the iterator can go on afterwards.
     """
     if device is not None:
-        blocks, n_lanes = _sent(blocks, device), 1
+        blocks, n_lanes = sent(blocks, device), 1
     else:
         n_lanes = workers_for(max(1, -(-n_rows // 2048)))
     lanes = [_Lane(empty, n_rows, first_row) for _ in range(n_lanes)]
@@ -186,7 +186,7 @@ class _Lane:
         return self._total
 
 
-def _sent(blocks: Iterable[Any], device: Any) -> Iterator[Any]:
+def sent(blocks: Iterable[Any], device: Any) -> Iterator[Any]:
     """Blocks on a torch device, sent from page-locked memory while the one before is summed."""
     import torch
 
